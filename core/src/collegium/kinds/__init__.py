@@ -1,0 +1,1 @@
+"""The kinds of component, one module each: the classes that a plugin subclasses."""

@@ -1,0 +1,56 @@
+"""Engines: generate completions and record the behaviour log-probs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from collegium.component import Config, Configurable
+from collegium.task import FinishReason
+
+if TYPE_CHECKING:
+    from collegium.training.language_model import LanguageModel
+
+
+class SamplingParams(Config):
+    """How to sample. Training needs temperature 1 and top-p 1 unless a stage says otherwise."""
+
+    max_tokens: int = 64
+    """Most tokens of a completion, end-of-sequence included."""
+    temperature: float = 1.0
+    """Softmax temperature; 0 is greedy."""
+    top_p: float = 1.0
+    """Nucleus mass in (0, 1]; 1 keeps every token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One completion as sampled.
+
+    Args:
+        token_ids: Sampled ids, end-of-sequence included if it was sampled.
+        logprobs: Behaviour log-prob of each sampled id, in nats, under the distribution that was sampled from.
+        finish_reason: ``"stop"`` or ``"length"``.
+        weight_version: The optimizer step whose weights generated it.
+    """
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: FinishReason
+    weight_version: int
+
+
+class Engine(Configurable):
+    """Generate from token ids. The run hands over the policy with `sync` before the first call and after each update."""
+
+    def sync(self, policy: LanguageModel, version: int) -> None:
+        """Take the policy's current weights; `version` is the optimizer step that they come from."""
+        raise NotImplementedError
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, seed: int) -> Sequence[Generation]:
+        """Return one generation per prompt, in order; the same seed and weights give the same tokens."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Release what the engine holds."""

@@ -1,0 +1,22 @@
+"""Losses: a per-token loss, a pure function of tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from collegium.component import Configurable
+
+if TYPE_CHECKING:
+    from collegium.training.streams import LossOutput, TokenStreams
+
+
+class Loss(Configurable):
+    """Map token streams to a per-token loss. The core masks, weighs and aggregates it."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"current"})
+    """Streams it reads: ``current``, ``old``, ``behaviour``, ``reference``, ``teacher`` (log-probs), ``advantage``,
+    ``hidden`` and ``teacher_hidden`` (last hidden states with their heads). A stage provides exactly these."""
+
+    def per_token(self, streams: TokenStreams) -> LossOutput:
+        """Return the loss of each trained token, shape ``[B, T]``, in nats, and per-token statistics of that shape."""
+        raise NotImplementedError

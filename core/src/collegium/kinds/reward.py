@@ -1,0 +1,35 @@
+"""Reward sources: score a batch of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from collegium.component import Configurable
+from collegium.task import Sample
+from collegium.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collegium.judge import Judge
+
+
+@dataclass(frozen=True, slots=True)
+class RewardContext:
+    """What a reward source may use: the verifier of each domain, already wrapped with time limits and budget."""
+
+    judges: Mapping[str, Judge]
+
+
+class RewardSource(Configurable):
+    """Score samples; any finite number is a legal score. Subclass and write `score`."""
+
+    def prepare(self, context: RewardContext) -> None:
+        """Take what the run offers; called once before the first `score`."""
+
+    def score(self, batch: Sequence[Sample]) -> Sequence[Verdict]:
+        """Score each sample, in order; one verdict per sample."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Release what the reward source holds."""

@@ -1,0 +1,39 @@
+"""Stages: the nodes of a recipe's DAG."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from collegium.component import Config, Configurable
+
+if TYPE_CHECKING:
+    from collegium.training.context import StageContext
+
+Edge = Literal["init_from", "generate_from", "teachers", "reference", "average_of", "data_from"]
+"""How one stage feeds another: weights, rollouts become data, live teachers, KL reference, weights averaged, data."""
+
+Artifact = Literal["model", "data", "reward_model"]
+
+
+class StageConfig(Config):
+    """Base of a stage's options. Its class attributes tell the plan about the stage without importing torch."""
+
+    requires: ClassVar[frozenset[Edge]] = frozenset({"init_from"})
+    """Edges that the recipe must give."""
+    accepts: ClassVar[frozenset[Edge]] = frozenset()
+    """Further edges that the recipe may give."""
+    produces: ClassVar[Artifact] = "model"
+    """What the stage leaves behind."""
+
+
+class Stage(Configurable):
+    """One step of the recipe. Subclass, point `Config` at a `StageConfig`, and write `run`."""
+
+    Config: ClassVar[type[StageConfig]] = StageConfig
+
+    def run(self, context: StageContext) -> None:
+        """Do the work: read inputs from `context`, and leave the artifact in ``context.output``.
+
+        Must be restartable: a killed stage is run again and goes on from ``context.checkpoints``.
+        """
+        raise NotImplementedError

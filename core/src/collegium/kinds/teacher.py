@@ -1,0 +1,43 @@
+"""Teachers: models that score the student's own tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from collegium.component import Configurable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from collegium.training.batch import RolloutBatch
+    from collegium.training.language_model import TokenizerIdentity
+
+
+class Teacher(Configurable):
+    """Score completions token by token. `open` and `close` bracket a batch, so that one teacher is resident at a time."""
+
+    def identity(self) -> TokenizerIdentity:
+        """The teacher's token->id map, special tokens and chat template, as hashes; compared with the student's."""
+        raise NotImplementedError
+
+    def open(self) -> None:
+        """Make the teacher ready to score (load weights, check the endpoint)."""
+
+    def logprobs(self, batch: RolloutBatch) -> Tensor:
+        """Return log p(token) in nats at temperature 1, shape ``[B, T]``, zero outside `batch.completion_mask`."""
+        raise NotImplementedError
+
+    def hidden_states(self, batch: RolloutBatch) -> Tensor:
+        """Return the last hidden state that predicts each completion token, shape ``[N, D]``, N in row-major mask order.
+
+        Raises:
+            NotImplementedError: If the teacher only gives log-probs.
+        """
+        raise NotImplementedError(f"{type(self).__name__} gives log-probs only; use a sampled-token loss")
+
+    def head(self) -> Tensor:
+        """Return the LM head's weight, shape ``[V, D]``."""
+        raise NotImplementedError(f"{type(self).__name__} gives log-probs only; use a sampled-token loss")
+
+    def close(self) -> None:
+        """Release what `open` took."""

@@ -1,0 +1,1 @@
+"""The training substrate: batches, log-probs, surrogates, generation, checkpoints. Needs ``collegium[train]``."""
