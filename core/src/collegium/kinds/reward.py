@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from collegium.component import Configurable
 from collegium.task import Sample
@@ -23,6 +23,9 @@ class RewardContext:
 
 class RewardSource(Configurable):
     """Score samples; any finite number is a legal score. Subclass and write `score`."""
+
+    timeout_s: ClassVar[float] = 60.0
+    """Seconds that one sample may take; the core multiplies by the batch."""
 
     def prepare(self, context: RewardContext) -> None:
         """Take what the run offers; called once before the first `score`."""

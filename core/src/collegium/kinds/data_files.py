@@ -1,0 +1,71 @@
+"""Data files of task sources: where the real data lies, and JSON Lines read so that a bad line is named."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from collegium.errors import DataError
+
+VARIABLE = "COLLEGIUM_DATA"
+"""Environment variable that names the folder of real data."""
+
+
+def find_data_folder(files: Sequence[str]) -> Path | None:
+    """Return the folder that holds `files`, or None: the one that ``COLLEGIUM_DATA`` names, else a ``shared/data`` near by.
+
+    "Near by" is a folder ``shared/data`` beside the working directory or beside one of its parents. The variable is a
+    statement, so its folder is returned as it is: whoever reads it finds out what is missing. A folder that is merely found counts
+    only if it holds every file.
+    """
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    here = Path.cwd()
+    candidates = (base.parent / "shared" / "data" for base in (here, *here.parents))
+    return next((folder for folder in candidates if all((folder / name).is_file() for name in files)), None)
+
+
+def read_json_lines(path: Path, *, owner: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield ``(line number, row)`` of a JSON Lines file, gzipped if its name ends in ``.gz``. Line numbers start at 1.
+
+    Raises:
+        DataError: If the file is missing, empty or truncated, or a line is not a JSON object; names the file and the line.
+    """
+    line = 0
+    try:
+        with _open(path) as stream:
+            for line, text in enumerate(stream, start=1):
+                yield line, _row(text, path, line, owner)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path}:{line + 1}: cannot be read: {error or type(error).__name__}",
+            fix=f"put the whole file there, or name the folder that has it in {VARIABLE}",
+            owner=owner,
+        ) from error
+    if not line:
+        raise DataError(f"{path}:1: the file is empty; expected JSON Lines", fix="fetch the file again", owner=owner)
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8"))
+    return path.open(encoding="utf-8")
+
+
+def _row(text: str, path: Path, line: int, owner: str) -> dict[str, Any]:
+    try:
+        row = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path}:{line}: not JSON ({error.msg}, column {error.colno}): {text[:60]!r}",
+            fix="the file was cut or edited; fetch it again",
+            owner=owner,
+        ) from error
+    if not isinstance(row, dict):
+        raise DataError(f"{path}:{line}: expected a JSON object, found {type(row).__name__}", owner=owner)
+    return row

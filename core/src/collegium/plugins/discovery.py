@@ -1,0 +1,117 @@
+"""Discovery: find the distributions that offer a `collegium` entry point, and import each in isolation.
+
+A plugin that fails to import or breaks the contract becomes a record with its cause; it never harms the others.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Literal
+
+import pluggy
+
+from collegium import hookspecs
+from collegium.component import KINDS, Component, Kind
+
+GROUP = "collegium"
+BLOCK_VARIABLE = "COLLEGIUM_NO_PLUGIN"
+CORE = "collegium"
+
+PLURALS: dict[str, Kind] = {f"register_{kind}s": kind for kind in KINDS} | {"register_losses": "loss"}
+"""Registration hook to the kind of component it returns."""
+PLURALS.pop("register_losss")
+
+
+@dataclass(frozen=True, slots=True)
+class PluginRecord:
+    """One entry point of the group `collegium` and how its loading went."""
+
+    distribution: str
+    version: str
+    module: str
+    status: Literal["loaded", "failed", "blocked"]
+    api: int = hookspecs.API
+    cause: str = ""
+    components: tuple[tuple[Kind, Component], ...] = field(default=())
+
+
+def normalise(name: str) -> str:
+    """Return a distribution's normalised name (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def blocked_names(extra: Iterable[str] = ()) -> frozenset[str]:
+    """Return the distributions not to load: those given and those in the environment variable COLLEGIUM_NO_PLUGIN."""
+    from_environment = os.environ.get(BLOCK_VARIABLE, "").split(",")
+    return frozenset(normalise(name.strip()) for name in (*extra, *from_environment) if name.strip())
+
+
+def discover(blocked: Iterable[str] = ()) -> tuple[pluggy.PluginManager, list[PluginRecord]]:
+    """Import every plugin once and return the manager (lifecycle hooks) and one record per entry point."""
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    refused = blocked_names(blocked)
+    records = []
+    for distribution, version, module in _entry_points():
+        record = PluginRecord(distribution, version, module, "loaded")
+        if distribution in refused and distribution != CORE:
+            records.append(replace(record, status="blocked", cause="blocked by --no-plugin or " + BLOCK_VARIABLE))
+        else:
+            records.append(_load(manager, record))
+    return manager, records
+
+
+def _entry_points() -> Iterator[tuple[str, str, str]]:
+    """Yield (distribution, version, module) of each entry point, the core's own first, the rest by name."""
+    found = set()
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        if entry.dist is not None:
+            found.add((normalise(entry.dist.metadata["Name"]), entry.dist.version, entry.value))
+    yield from sorted(found, key=lambda item: (item[0] != CORE, item))
+
+
+def _load(manager: pluggy.PluginManager, record: PluginRecord) -> PluginRecord:
+    """Import and register one plugin; any failure is the record's cause."""
+    module: ModuleType | None = None
+    try:
+        module = importlib.import_module(record.module)
+        api = getattr(module, "collegium_api", hookspecs.API)
+        if api != hookspecs.API:
+            newer = isinstance(api, int) and api > hookspecs.API
+            raise RuntimeError(
+                f"it speaks contract {api!r}, this core speaks {hookspecs.API}: "
+                f"upgrade {CORE if newer else record.distribution}"
+            )
+        manager.register(module, name=record.distribution)
+        manager.check_pending()
+        return replace(record, components=tuple(_components(module)))
+    except (Exception, SystemExit) as error:
+        if module is not None and manager.is_registered(module):
+            manager.unregister(module)
+        return replace(record, status="failed", cause=f"{type(error).__name__}: {error}")
+
+
+def _components(module: ModuleType) -> Iterator[tuple[Kind, Component]]:
+    """Yield what the module's own ``register_*`` hooks return.
+
+    Raises:
+        TypeError: If a hook returns anything but components.
+        ValueError: If one name is registered twice for a kind.
+    """
+    seen = set()
+    for hook, kind in PLURALS.items():
+        function = getattr(module, hook, None)
+        if function is None:
+            continue
+        for offered in function():
+            if not isinstance(offered, Component):
+                raise TypeError(f"{hook}() must return component(...) entries, got {offered!r}")
+            if (kind, offered.name) in seen:
+                raise ValueError(f"{hook}() offers the {kind} {offered.name!r} twice")
+            seen.add((kind, offered.name))
+            yield kind, offered

@@ -1,0 +1,119 @@
+"""The recipe's typed form."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from collegium.component import Config, OfKind, Use
+from collegium.job import ErrorPolicy, EvaluationSpec
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class DomainConfig(Config):
+    """A domain: where its tasks come from and who judges them."""
+
+    task: Annotated[Use, OfKind("task")]
+    """Task source."""
+    verifier: Annotated[Use, OfKind("verifier")]
+    """Verifier of the domain's completions."""
+
+
+class ModelConfig(Config):
+    """A model from outside the recipe."""
+
+    path: str
+    """Local folder (relative to the current directory) or hub name."""
+
+
+class AdmissionConfig(Config):
+    """The gate that a teacher passes before it teaches."""
+
+    margin: float = 0.02
+    """Held-out score, on its own domain, by which a teacher must beat the student's start; `self` teachers are exempt."""
+
+
+class Recipe(Config):
+    """A whole post-training history."""
+
+    collegium: Literal[1]
+    """Version of the recipe format."""
+    name: Name
+    """Name of the run directory, too."""
+    description: str = ""
+    """One line for people."""
+    requires: list[str] = []
+    """Distributions with version ranges, as in ``collegium-sft>=0.1``."""
+    profile: str = "lab"
+    """Which entry of `profiles` is laid over the recipe."""
+    profiles: dict[str, dict[str, Any]] = {}
+    """Patches by profile: sizes, engines, launchers; the stages stay the same."""
+    seed: int = 0
+    """Seed of everything; each stage derives its own from it."""
+    models: dict[Name, ModelConfig] = {}
+    """Models from outside, by name, for `init_from` and `reference`."""
+    domains: dict[Name, DomainConfig] = {}
+    """Domains by name."""
+    stages: dict[Name, dict[str, Any]]
+    """Stages (or groups with `rounds`) by name."""
+    evaluation: EvaluationSpec = EvaluationSpec()
+    """How every model is evaluated on every domain's held-out tasks."""
+    admission: AdmissionConfig = AdmissionConfig()
+    """The gate for teachers."""
+    errors: ErrorPolicy = ErrorPolicy()
+    """What verifier errors may cost."""
+    executor: Annotated[Use, OfKind("executor")] = Use(use="collegium/in-process")
+    """Where stages run."""
+    trackers: list[Annotated[Use, OfKind("tracker")]] = []
+    """Where metrics go besides the run directory."""
+    checkpoint_every: int = Field(default=20, ge=1)
+    """Optimizer steps between checkpoints."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads per stage."""
+
+    @field_validator("stages")
+    @classmethod
+    def _some_stage(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if not value:
+            raise ValueError("a recipe needs at least one stage")
+        return value
+
+
+class StageEntry(Config):
+    """The keys of a stage that the core reads; all others are the stage's own options."""
+
+    use: str
+    """Stage component."""
+    for_each: Literal["domain"] | None = None
+    """Fan out: one stage per domain, named ``stage-domain``."""
+    domains: list[str] | None = None
+    """Train on these domains only; default all."""
+    per: dict[str, dict[str, Any]] = {}
+    """With `for_each`: options that differ for one domain."""
+    seed: int | None = None
+    """Seed of this stage; default derived from the recipe's and the stage's name."""
+    evaluate: bool = True
+    """Evaluate the resulting model on every domain."""
+    init_from: Any = None
+    """Weights to start from: a stage or model."""
+    reference: Any = None
+    """KL reference: a stage or model."""
+    generate_from: Any = None
+    """Models whose rollouts become data."""
+    average_of: Any = None
+    """Models whose weights are averaged."""
+    data_from: Any = None
+    """Stages whose data is trained on."""
+    teachers: dict[str, Any] | None = None
+    """``{from: STAGE}`` and/or teacher name to ``self``, ``{stage: S}`` or ``{use: teacher-component, ...}``."""
+
+
+class GroupEntry(Config):
+    """A group of stages that is repeated."""
+
+    rounds: int = Field(ge=1)
+    """How often; stages are named ``group-rN-stage``."""
+    stages: dict[Name, dict[str, Any]]
+    """The group's stages."""
