@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import reprlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from collegium.job import ErrorPolicy
 from collegium.kinds.reward import RewardSource
 from collegium.kinds.verifier import Verifier
 from collegium.task import Completion, Sample, Task
-from collegium.time_limit import TimeLimitExceeded, call_within
+from collegium.time_limit import CallFailed, TimeLimitExceeded, call_within
 from collegium.verdict import Abstain, Error, Score, Verdict
 from collegium.verdict_cache import VerdictCache, digest_keys
 
@@ -136,20 +137,22 @@ class _JudgeBase:
             return self._error(verdict.reason, verdict.owner)
         if isinstance(verdict, Abstain):
             return verdict
-        return self._error(f"returned {verdict!r} ({type(verdict).__name__}), expected Score, Abstain or Error")
+        return self._error(
+            f"returned {reprlib.repr(verdict)} ({type(verdict).__name__}), expected Score, Abstain or Error"
+        )
 
     def _check_score(self, score: Score) -> Verdict:
         try:
             value = float(score.value)
         except (TypeError, ValueError):
-            return self._error(f"returned a score of {score.value!r}, expected {self.expects}")
+            return self._error(f"returned a score of {reprlib.repr(score.value)}, expected {self.expects}")
         if not (math.isfinite(value) and self.low <= value <= self.high):
             return self._error(f"returned a score of {value!r}, expected {self.expects}")
         return score if type(score.value) is float else replace(score, value=value)
 
     def _error(self, reason: str, owner: str = "") -> Error:
         """Make an `Error` that names its owner: this component, unless a reward source passes another's on."""
-        line = " ".join(reason.split())
+        line = " ".join(str(reason).split())
         line = line if len(line) <= LONGEST_REASON else line[:LONGEST_REASON] + "..."
         return Error(line, self._owner_of(owner))
 
@@ -215,16 +218,14 @@ class Judge(_JudgeBase):
     def _compute_batch(self, samples: Sequence[Sample]) -> list[Verdict]:
         try:
             return self._call(samples)
-        except VerifierError:
-            raise
         except TimeLimitExceeded as late:
             # The next hang is found sooner; a verifier that keeps to its time is not slowed down.
             self._batch = max(1, self._batch // 2)
-            failure: BaseException = late
-        except BaseException as error:
-            failure = error
+            reason = str(late)
+        except CallFailed as failed:
+            reason = str(failed)
         if len(samples) == 1:
-            return [self._error(_story(failure))]
+            return [self._error(reason)]
         return [verdict for sample in samples for verdict in self._compute_batch([sample])]
 
     def _call(self, samples: Sequence[Sample]) -> list[Verdict]:
@@ -268,10 +269,12 @@ class RewardJudge(_JudgeBase):
         seconds = min(LONGEST_SCORE_S, self.source.timeout_s * len(samples))
         try:
             return self._checked(self._limited(seconds, lambda: self.source.score(samples)), len(samples))
-        except VerifierError:
-            raise  # the run must stop: a broken contract, or the budget of a verifier that the source asked
-        except BaseException as error:
-            return [self._error(_story(error))] * len(samples)
+        except TimeLimitExceeded as late:
+            return [self._error(str(late))] * len(samples)
+        except CallFailed as failed:
+            if isinstance(failed.cause, VerifierError):
+                raise failed.cause from None  # a verifier that the source asked must stop the run
+            return [self._error(str(failed))] * len(samples)
 
     def _owner_of(self, named: str) -> str:
         return named or self.owner
@@ -281,7 +284,3 @@ def _require_completions(samples: Sequence[Sample]) -> None:
     for sample in samples:
         if sample.completion is None:
             raise ValueError(f"the sample of task {sample.task.id!r} has no completion to judge")
-
-
-def _story(error: BaseException) -> str:
-    return str(error) if isinstance(error, TimeLimitExceeded) else f"raised {type(error).__name__}: {error}"

@@ -56,9 +56,7 @@ def digest_keys(samples: Sequence[Sample]) -> list[Key]:
 
 
 def _task_content(task: Task) -> bytes:
-    return json.dumps(
-        [task.id, task.prompt, task.reference, task.data, task.domain], sort_keys=True, default=repr
-    ).encode()
+    return json.dumps([task.id, task.prompt, task.reference, task.data, task.domain], default=repr).encode()
 
 
 def _completion_content(completion: Completion | None) -> bytes:
