@@ -1,0 +1,77 @@
+"""Fingerprints: what an artifact depends on, as a digest."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from collegium.errors import DataError, Location, StoreError
+
+NOT_NUMERIC = ("cli", "reporting", "planning")
+"""Parts of the core that cannot change an artifact's numbers."""
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=1024)
+def _file_digest(path: str, size: int, mtime_ns: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_digest(path: Path, where: Location | None = None) -> str:
+    """Return a file's SHA-256.
+
+    Raises:
+        DataError: If it is missing or cannot be read.
+    """
+    try:
+        stat = path.stat()
+        return _file_digest(str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise DataError(f"cannot read {str(path)!r}: {error.strerror or error}", where=where) from error
+
+
+def folder_digest(folder: Path) -> str:
+    """Return the digest of a folder's files: names and contents.
+
+    Raises:
+        StoreError: If the folder is missing or empty.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+    if not files:
+        raise StoreError(f"{str(folder)!r} is no folder with files in it")
+    return digest([[path.relative_to(folder).as_posix(), file_digest(path)] for path in files])
+
+
+@functools.lru_cache(maxsize=256)
+def code_digest(module: str) -> str:
+    """Return the digest of the Python files of the package that a plugin module belongs to.
+
+    A version number alone would let an edited editable install reuse artifacts that the old code made.
+    """
+    top = module.partition(".")[0]
+    spec = importlib.util.find_spec(top)
+    roots = [Path(root) for root in (spec.submodule_search_locations or [])] if spec else []
+    if not roots and spec and spec.origin:
+        return file_digest(Path(spec.origin))
+    return digest(sorted(_code_files(roots, skip=NOT_NUMERIC if top == "collegium" else ())))
+
+
+def _code_files(roots: Iterable[Path], skip: tuple[str, ...]) -> list[list[str]]:
+    found = []
+    for root in roots:
+        for path in root.rglob("*.py"):
+            relative = path.relative_to(root)
+            if relative.parts[0] not in skip:
+                found.append([relative.as_posix(), file_digest(path)])
+    return found

@@ -1,0 +1,310 @@
+"""The plan: every stage resolved, every route probed, every fingerprint known; nothing is changed."""
+
+from __future__ import annotations
+
+import graphlib
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from collegium.component import Use
+from collegium.errors import CollegiumError, DataError, Problem, RecipeError
+from collegium.hookspecs import API
+from collegium.job import DomainSpec
+from collegium.kinds.stage import StageConfig
+from collegium.planning.fingerprint import code_digest, digest, file_digest, folder_digest
+from collegium.planning.requirements import check_requirements
+from collegium.planning.resolve import Resolver
+from collegium.planning.routes import probe_routes
+from collegium.plugins.registry import Entry, Registry
+from collegium.recipe.expand import Expansion, StageNode
+from collegium.recipe.load import LoadedRecipe
+from collegium.recipe.model import Recipe
+
+CHECKPOINT_TEACHER = "collegium/checkpoint"
+
+
+@dataclass(slots=True)
+class PlannedStage:
+    """A stage ready to run.
+
+    Args:
+        node: Its place in the DAG.
+        entry: Its component.
+        config: Its validated options.
+        options: The same as plain JSON, every nested component resolved to its full id.
+        teachers: Teacher name to resolved component; for a stage's or model's checkpoint, its path is filled in at run.
+        routes: Domain to what the router says: a teacher's name, or weights over names.
+        components: The entries that it uses, itself included, by ``kind:id``.
+        fingerprint: Digest of all that its artifact depends on.
+        scores_fingerprint: Digest of all that its evaluation depends on; empty when it is not evaluated.
+    """
+
+    node: StageNode
+    entry: Entry
+    config: StageConfig
+    options: dict[str, Any]
+    seed: int
+    teachers: dict[str, str | Use] = field(default_factory=dict)
+    routes: dict[str, Any] = field(default_factory=dict)
+    components: dict[str, Entry] = field(default_factory=dict)
+    fingerprint: str = ""
+    scores_fingerprint: str = ""
+
+    @property
+    def id(self) -> str:
+        """The node's id."""
+        return self.node.id
+
+
+@dataclass(slots=True)
+class Plan:
+    """All stages in an order in which they can run, with what they stand on."""
+
+    loaded: LoadedRecipe
+    registry: Registry
+    stages: dict[str, PlannedStage]
+    domains: dict[str, DomainSpec]
+    entries: dict[str, Entry]
+    executor: Use
+    trackers: list[Use]
+    data_digests: dict[str, dict[str, str]]
+    model_digests: dict[str, str]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The typed recipe."""
+        return self.loaded.recipe
+
+
+def make_plan(loaded: LoadedRecipe, registry: Registry) -> Plan:
+    """Resolve and check a recipe.
+
+    Raises:
+        RecipeError: With every problem found, each with file, line, owner and fix.
+    """
+    return _Planner(loaded, registry).plan()
+
+
+class _Planner:
+    def __init__(self, loaded: LoadedRecipe, registry: Registry) -> None:
+        self.loaded = loaded
+        self.recipe = loaded.recipe
+        self.registry = registry
+        self.resolver = Resolver(registry, loaded.sources)
+        self.problems: list[Problem] = []
+
+    def problem(self, path: tuple[str, ...], what: str, fix: str = "", owner: str | None = None) -> None:
+        where = self.loaded.sources.locate(path)
+        self.problems.append(Problem(f"{'.'.join(path)}: {what}", fix, owner, where))
+
+    def plan(self) -> Plan:
+        self.problems.extend(check_requirements(self.recipe, self.registry, self.loaded.sources))
+        domains, data_digests, domain_entries = self._domains()
+        expansion = Expansion(self.loaded)
+        self.problems.extend(expansion.problems)
+        stages = {node.id: stage for node in expansion.nodes if (stage := self._stage(node)) is not None}
+        executor = self.resolver.use("executor", self.recipe.executor, ("executor",))
+        trackers = [
+            self.resolver.use("tracker", tracker, ("trackers", str(index)))
+            for index, tracker in enumerate(self.recipe.trackers)
+        ]
+        model_digests = self._model_digests()
+        self._fail_if_any()
+        order = self._order(stages)
+        self._check_artifacts(stages)
+        for stage in stages.values():
+            if stage.teachers:
+                self.problems.extend(probe_routes(stage, domains, self.registry, self.loaded.sources))
+        self._fail_if_any()
+        ordered = {node_id: stages[node_id] for node_id in order}
+        plan = Plan(
+            self.loaded, self.registry, ordered, domains, dict(self.resolver.used), executor or self.recipe.executor,
+            [tracker for tracker in trackers if tracker], data_digests, model_digests,
+        )  # fmt: skip
+        _Fingerprints(plan, domain_entries).fill()
+        return plan
+
+    def _fail_if_any(self) -> None:
+        problems = list(dict.fromkeys([*self.problems, *self.resolver.problems]))
+        if problems:
+            raise RecipeError.of(problems)
+
+    def _domains(self) -> tuple[dict[str, DomainSpec], dict[str, dict[str, str]], dict[str, list[Entry]]]:
+        specs: dict[str, DomainSpec] = {}
+        digests: dict[str, dict[str, str]] = {}
+        entries: dict[str, list[Entry]] = {}
+        for name, domain in self.recipe.domains.items():
+            path = ("domains", name)
+            task = self.resolver.use("task", domain.task, (*path, "task"))
+            verifier = self.resolver.use("verifier", domain.verifier, (*path, "verifier"))
+            if task is None or verifier is None:
+                continue
+            specs[name] = DomainSpec(name=name, task=task, verifier=verifier)
+            entries[name] = [self.resolver.used[f"task:{task.use}"], self.resolver.used[f"verifier:{verifier.use}"]]
+            digests[name] = self._task_files(name, task, verifier)
+        return specs, digests, entries
+
+    def _task_files(self, name: str, task: Use, verifier: Use) -> dict[str, str]:
+        """Digest a domain's data files, and check that the verifier is the one that its tasks carry fields for."""
+        path = ("domains", name, "task")
+        entry = self.resolver.used[f"task:{task.use}"]
+        owner = entry.record.distribution
+        try:
+            source = self.registry.build("task", task.use, task.options)
+            wanted = source.verifier
+            if wanted is not None and verifier.use.rpartition("/")[2] != wanted:
+                self.problem(
+                    ("domains", name, "verifier"),
+                    f"{verifier.use!r} cannot judge the tasks of {task.use!r}, which carry fields for {wanted!r}",
+                    f"verifier: {wanted}",
+                    owner,
+                )
+            return {str(file): file_digest(Path(file)) for file in source.files()}
+        except CollegiumError as error:
+            for problem in error.problems:
+                self.problem(path, problem.what, problem.fix, problem.owner or owner)
+        except Exception as error:
+            self.problem(path, f"{type(error).__name__}: {error}", f"report it to {owner}", owner)
+        return {}
+
+    def _stage(self, node: StageNode) -> PlannedStage | None:
+        outer, self.resolver.used = self.resolver.used, {}
+        try:
+            return self._resolve_stage(node)
+        finally:
+            outer.update(self.resolver.used)
+            self.resolver.used = outer
+
+    def _resolve_stage(self, node: StageNode) -> PlannedStage | None:
+        from collegium.recipe.model import StageEntry
+
+        entry = self.resolver.find("stage", node.use, (*node.path, "use"))
+        if entry is None:
+            return None
+        config = self.resolver.config(entry, node.options, node.path, tuple(StageEntry.model_fields))
+        if config is None:
+            return None
+        options = self.resolver.dump(config, node.path)
+        self._check_edges(node, config, entry)
+        stage = PlannedStage(node, entry, config, options, self._seed(node))
+        for name, teacher in node.teachers.items():
+            if isinstance(teacher, Use):
+                resolved = self.resolver.use("teacher", teacher, (*node.path, "teachers", name))
+                if resolved is not None:
+                    stage.teachers[name] = resolved
+            else:
+                self.resolver.find("teacher", CHECKPOINT_TEACHER, (*node.path, "teachers", name))
+                stage.teachers[name] = teacher
+        stage.components = dict(self.resolver.used)
+        return stage
+
+    def _seed(self, node: StageNode) -> int:
+        if node.seed is not None:
+            return node.seed
+        return int.from_bytes(hashlib.sha256(f"{self.recipe.seed}/{node.id}".encode()).digest()[:4], "big")
+
+    def _check_edges(self, node: StageNode, config: StageConfig, entry: Entry) -> None:
+        given = {edge for edge, sources in node.inputs.items() if sources}
+        if node.teachers:
+            given.add("teachers")
+        for edge in sorted(config.requires - given):
+            self.problem(node.path, f"{entry.id} needs the edge `{edge}`", f"add `{edge}:`", entry.record.distribution)
+        for edge in sorted(given - config.requires - config.accepts):
+            allowed = ", ".join(sorted(config.requires | config.accepts)) or "none"
+            self.problem(
+                (*node.path, edge), f"{entry.id} takes no `{edge}`; it takes {allowed}", "", entry.record.distribution
+            )
+
+    def _model_digests(self) -> dict[str, str]:
+        digests = {}
+        for name, model in self.recipe.models.items():
+            folder = Path(model.path)
+            if not folder.exists():
+                digests[name] = f"hub:{model.path}"  # a hub name: its revision is the hub's business
+                continue
+            try:
+                digests[name] = folder_digest(folder)
+            except (CollegiumError, DataError) as error:
+                self.problem(("models", name, "path"), error.problems[0].what, "point it at a saved model")
+        return digests
+
+    def _order(self, stages: Mapping[str, PlannedStage]) -> list[str]:
+        graph = {
+            stage.id: {source for sources in stage.node.inputs.values() for source in sources if source in stages}
+            for stage in stages.values()
+        }
+        try:
+            return list(graphlib.TopologicalSorter(graph).static_order())
+        except graphlib.CycleError as error:
+            cycle = [str(node) for node in error.args[1]][::-1]
+            path = stages[cycle[0]].node.path
+            self.problem(path, f"the stages wait for each other in a cycle: {' -> '.join(cycle)}", "break one edge")
+            self._fail_if_any()
+            raise
+
+    def _check_artifacts(self, stages: Mapping[str, PlannedStage]) -> None:
+        for stage in stages.values():
+            for edge, sources in stage.node.inputs.items():
+                for source in sources:
+                    made = stages[source].config.produces if source in stages else "model"
+                    if (edge == "data_from") != (made == "data"):
+                        self.problem(
+                            (*stage.node.path, edge), f"{source!r} leaves a {made}, which `{edge}` cannot take"
+                        )
+
+
+class _Fingerprints:
+    """Fills in the fingerprints of a plan's stages, in order."""
+
+    def __init__(self, plan: Plan, domain_entries: Mapping[str, list[Entry]]) -> None:
+        self.plan = plan
+        self.domain_digests = {
+            name: digest(
+                [spec.model_dump(mode="json"), plan.data_digests[name], self._entries(domain_entries[name])]
+            )
+            for name, spec in plan.domains.items()
+        }
+
+    def _entries(self, entries: Any) -> list[list[str]]:
+        return sorted(
+            [entry.kind, entry.id, entry.record.version, code_digest(entry.record.module)] for entry in entries
+        )
+
+    def fill(self) -> None:
+        core = [API, code_digest("collegium")]
+        recipe = self.plan.recipe
+        for stage in self.plan.stages.values():
+            node = stage.node
+            stage.fingerprint = digest(
+                {
+                    "core": core,
+                    "id": node.id,
+                    "components": self._entries(stage.components.values()),
+                    "options": stage.options,
+                    "files": {str(file): file_digest(Path(file)) for file in stage.config.files()},
+                    "domains": {name: self.domain_digests[name] for name in node.domains},
+                    "inputs": {edge: [self._of(source) for source in found] for edge, found in node.inputs.items()},
+                    "teachers": {
+                        name: teacher.model_dump(mode="json") if isinstance(teacher, Use) else self._teacher(teacher)
+                        for name, teacher in stage.teachers.items()
+                    },
+                    "seed": stage.seed,
+                    "errors": recipe.errors.model_dump(mode="json"),
+                    "threads": recipe.threads,
+                }
+            )
+            if node.evaluate and stage.config.produces == "model" and self.plan.domains:
+                stage.scores_fingerprint = digest(
+                    [stage.fingerprint, self.domain_digests, recipe.evaluation.model_dump(mode="json")]
+                )
+
+    def _teacher(self, teacher: str) -> str:
+        return "self" if teacher == "self" else self._of(teacher)
+
+    def _of(self, source: str) -> str:
+        if source in self.plan.stages:
+            return self.plan.stages[source].fingerprint
+        return self.plan.model_digests[source]

@@ -1,0 +1,96 @@
+"""Resolve the components that a config names, however deep, and validate their options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from collegium.component import Config, Kind, OfKind, Use
+from collegium.errors import CollegiumError, Problem
+from collegium.plugins.registry import Entry, Registry
+from collegium.recipe.problems import problems_of
+from collegium.recipe.source import SourceMap
+
+
+class Resolver:
+    """Resolves `Use` values; collects the problems and the entries that were used."""
+
+    def __init__(self, registry: Registry, sources: SourceMap) -> None:
+        self.registry = registry
+        self.sources = sources
+        self.problems: list[Problem] = []
+        self.used: dict[str, Entry] = {}
+
+    def find(self, kind: Kind, name: str, path: Sequence[str]) -> Entry | None:
+        """Look a component up; a failure becomes a problem at `path`."""
+        try:
+            entry = self.registry.find(kind, name)
+        except CollegiumError as error:
+            self._carry(error, path)
+            return None
+        self.used[f"{kind}:{entry.id}"] = entry
+        return entry
+
+    def _carry(self, error: CollegiumError, path: Sequence[str]) -> None:
+        dotted = ".".join(path)
+        for problem in error.problems:
+            where = problem.where or self.sources.locate(path)
+            self.problems.append(Problem(f"{dotted}: {problem.what}", problem.fix, problem.owner, where))
+
+    def config(self, entry: Entry, options: dict[str, Any], path: Sequence[str], extra: Sequence[str] = ()) -> Any:
+        """Validate a component's options; return its config, or None after recording the problems."""
+        try:
+            model = entry.config_class()
+        except CollegiumError as error:
+            self._carry(error, path)
+            return None
+        try:
+            return model.model_validate(options)
+        except ValidationError as error:
+            owner = entry.record.distribution
+            self.problems.extend(problems_of(error, model, path, self.sources, owner=owner, extra_keys=extra))
+            return None
+
+    def use(self, kind: Kind, use: Use, path: Sequence[str]) -> Use | None:
+        """Resolve one `Use`: full id, and options validated and completed with the defaults, recursively."""
+        entry = self.find(kind, use.use, path)
+        if entry is None:
+            return None
+        config = self.config(entry, use.options, path)
+        return None if config is None else Use(use=entry.id, options=self.dump(config, path))
+
+    def dump(self, config: Config, path: Sequence[str]) -> dict[str, Any]:
+        """Return a config as plain JSON in which every nested component is resolved."""
+        plain: dict[str, Any] = config.model_dump(mode="json")
+        for name, field in type(config).model_fields.items():
+            kind = next((item.kind for item in field.metadata if isinstance(item, OfKind)), None)
+            kind = kind or next(_kinds(field.annotation), None)
+            value = getattr(config, name)
+            if kind is not None:
+                plain[name] = self._nested(kind, value, (*path, name))
+            elif isinstance(value, Config):
+                plain[name] = self.dump(value, (*path, name))
+        return plain
+
+    def _nested(self, kind: Kind, value: Any, path: Sequence[str]) -> Any:
+        if isinstance(value, Use):
+            resolved = self.use(kind, value, path)
+            return None if resolved is None else resolved.model_dump(mode="json")
+        if isinstance(value, dict):
+            return {key: self._nested(kind, item, (*path, key)) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._nested(kind, item, (*path, str(index))) for index, item in enumerate(value)]
+        return None
+
+
+def _kinds(annotation: Any) -> Iterator[Kind]:
+    """Yield the kinds that an annotation such as ``list[UseAdvantage]`` marks inside it."""
+    for item in getattr(annotation, "__metadata__", ()):
+        if isinstance(item, OfKind):
+            yield item.kind
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return
+    for argument in get_args(annotation):
+        yield from _kinds(argument)

@@ -1,0 +1,188 @@
+"""The language model as training sees it: hidden states, the head, log-probs, and its tokenizer.
+
+Shapes: ``B`` sequences, ``T`` tokens, ``N`` trained tokens in row-major mask order, ``V`` vocabulary, ``D`` width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from collegium.errors import PolicyError
+from collegium.training.batch import RolloutBatch
+from collegium.training.logprobs import token_logprobs
+from collegium.training.tokenizers import TokenizerIdentity, end_of_sequence
+
+__all__ = ["HiddenStates", "LanguageModel", "TokenizerIdentity", "check_checkpoint"]
+
+WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
+
+
+class HiddenStates(nn.Module):
+    """The model up to its last hidden state, as a module whose `forward` a distributed wrapper can hook."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None = None) -> Tensor:
+        """Return the last hidden states, ``[B, T, D]``."""
+        output = self.model.base_model(
+            input_ids=tokens, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
+        )
+        return output.last_hidden_state
+
+
+class LanguageModel:
+    """A causal language model and its tokenizer.
+
+    Args:
+        model: A `transformers` causal language model.
+        tokenizer: Its tokenizer.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.forward_module: nn.Module = HiddenStates(model)
+        """What runs a forward pass; training replaces it by its distributed wrapper."""
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> LanguageModel:
+        """Load a model and its tokenizer from a folder or a hub name, in evaluation mode.
+
+        Raises:
+            PolicyError: If the folder is not a checkpoint, or its logits are not a linear map of its hidden states.
+        """
+        if _is_folder(path):
+            check_checkpoint(path)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(path))
+            model = AutoModelForCausalLM.from_pretrained(str(path), dtype="auto")
+        except Exception as error:
+            raise PolicyError(
+                f"model {str(path)!r} cannot be loaded: {type(error).__name__}: {error}",
+                fix="check the path or hub name; a truncated download has to be fetched again",
+            ) from error
+        loaded = cls(model.to(device).eval(), tokenizer)
+        loaded.check_head()
+        return loaded
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.model.device
+
+    @property
+    def head(self) -> Tensor:
+        """The LM head's weight, ``[V, D]``; its gradient flows to the model."""
+        return self.model.get_output_embeddings().weight
+
+    @property
+    def head_bias(self) -> Tensor | None:
+        """The LM head's bias, ``[V]``, where there is one."""
+        return getattr(self.model.get_output_embeddings(), "bias", None)
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The ids that end a completion: the tokenizer's end of sequence and those of the generation config."""
+        configured = getattr(self.model.generation_config, "eos_token_id", None)
+        more = configured if isinstance(configured, list) else [configured]
+        return frozenset({end_of_sequence(self.tokenizer), *(int(token) for token in more if token is not None)})
+
+    @property
+    def identity(self) -> TokenizerIdentity:
+        """The tokenizer's identity."""
+        return TokenizerIdentity.of(self.tokenizer)
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Iterate over the weights."""
+        return self.model.parameters()
+
+    def hidden_states(
+        self, tokens: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None = None
+    ) -> Tensor:
+        """Return the last hidden states.
+
+        Args:
+            tokens: ``[B, T]`` int64.
+            attention_mask: ``[B, T]`` (1 = real), or ``[B, 1, T, T]`` additive, or None for no padding.
+            position_ids: ``[B, T]``; default: counted from the row's start.
+
+        Returns:
+            ``[B, T, D]``.
+        """
+        return self.forward_module(tokens, attention_mask, position_ids)
+
+    def predicting_states(self, batch: RolloutBatch) -> Tensor:
+        """Return the states that predict the batch's trained tokens, ``[N, D]``."""
+        hidden = self.hidden_states(batch.token_ids, batch.attention_mask.long())
+        return hidden[:, :-1][batch.completion_mask[:, 1:]]
+
+    def logprobs(self, batch: RolloutBatch) -> Tensor:
+        """Return the log-prob of each trained token, ``[B, T]`` float32, zero elsewhere; keeps the gradient if there is one."""
+        values = self.logprobs_of(self.predicting_states(batch), batch.token_ids[batch.completion_mask])
+        return scatter(values, batch.completion_mask)
+
+    def logprobs_of(self, states: Tensor, targets: Tensor) -> Tensor:
+        """Return log p(target) for states ``[N, D]`` and ids ``[N]``, in chunks: ``[N]`` float32."""
+        return token_logprobs(states, self.head, targets, bias=self.head_bias)
+
+    def check_head(self) -> None:
+        """Check that logits are the head applied to the last hidden state.
+
+        Raises:
+            PolicyError: If the architecture scales or caps its logits, which chunked log-probs would miss.
+        """
+        tokens = torch.zeros(1, 2, dtype=torch.long, device=self.device)
+        with torch.no_grad():
+            logits = self.model(input_ids=tokens).logits.float()
+            rebuilt = nn.functional.linear(self.hidden_states(tokens, None), self.head, self.head_bias).float()
+        if not torch.allclose(logits, rebuilt, atol=1e-2, rtol=1e-2):
+            raise PolicyError(
+                f"{type(self.model).__name__} does more to its logits than apply its head (scaling or capping); "
+                f"they differ by up to {(logits - rebuilt).abs().max().item():.3g}",
+                fix="use an architecture with a plain LM head",
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write model and tokenizer to a folder that `load` and `from_pretrained` read."""
+        self.model.save_pretrained(str(path))
+        self.tokenizer.save_pretrained(str(path))
+
+
+def scatter(values: Tensor, mask: Tensor) -> Tensor:
+    """Lay ``[N]`` values of the mask's tokens out as ``[B, T]``, zero elsewhere."""
+    return torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(mask, values)
+
+
+def check_checkpoint(path: str | Path) -> None:
+    """Check that a folder holds a model that can be loaded: config, weights, tokenizer.
+
+    Raises:
+        PolicyError: If it does not; says what is missing.
+    """
+    folder = Path(path)
+    missing = [] if (folder / "config.json").is_file() else ["config.json"]
+    if not any((folder / name).is_file() for name in WEIGHT_FILES):
+        missing.append(f"weights (one of {', '.join(WEIGHT_FILES[:2])})")
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        missing.append("a tokenizer (tokenizer.json)")
+    if not folder.is_dir():
+        missing = ["the folder itself"]
+    if missing:
+        raise PolicyError(
+            f"{str(folder)!r} is not a model checkpoint: {', '.join(missing)} missing",
+            fix="point to a folder written by save_pretrained (model and tokenizer), or run the stage that makes it",
+        )
+
+
+def _is_folder(path: str | Path) -> bool:
+    """Tell a local path from a hub name (``name`` or ``owner/name``)."""
+    text = str(path)
+    return Path(text).exists() or text.startswith((".", "/", "~")) or text.count("/") > 1

@@ -1,0 +1,71 @@
+"""Log-probs and entropy of given tokens, straight from hidden states, in chunks over tokens.
+
+Shapes: ``B`` sequences, ``T`` tokens, ``N`` trained tokens (row-major order of the mask), ``D`` width, ``V`` vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from collegium.training.vocabulary import over_vocabulary
+
+CHUNK = 1024
+"""Tokens whose logits are held at once: 0.6 GB of float32 at a vocabulary of 150,000."""
+
+
+def token_logprobs(
+    hidden: Tensor,
+    head: Tensor,
+    targets: Tensor,
+    *,
+    chunk: int = CHUNK,
+    temperature: float = 1.0,
+    bias: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return the log-prob of each target and the entropy of the distribution it was drawn from, in nats.
+
+    The logits ``[N, V]`` are never held at once, neither here nor in the backward pass.
+
+    Args:
+        hidden: ``[N, D]`` states that predict the targets; gets an exact gradient.
+        head: ``[V, D]`` the LM head; gets an exact gradient.
+        targets: ``[N]`` int64 token ids.
+        chunk: Rows whose logits are held at once.
+        temperature: Divides the logits; positive. The entropy is that of the tempered distribution.
+        bias: ``[V]`` bias of the head.
+
+    Returns:
+        Log-probs ``[N]`` and entropies ``[N]`` (without gradient), in at least float32.
+
+    Raises:
+        ValueError: If the shapes do not fit or the temperature is not positive.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature must be positive, got {temperature}; greedy decoding has no log-probs")
+    if targets.shape != hidden.shape[:1]:
+        raise ValueError(f"expected one target per row of hidden {list(hidden.shape)}, got {list(targets.shape)}")
+
+    def rule(logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        logprobs = (logits / temperature).log_softmax(dim=-1)
+        chosen = logprobs.gather(1, targets[rows, None]).squeeze(1)
+        return chosen, entropy_of(logprobs.detach())
+
+    return over_vocabulary(rule, hidden, head, chunk=chunk, bias=bias)
+
+
+def entropy_of(logprobs: Tensor) -> Tensor:
+    """Return the entropy over the last dimension, in nats; a token of probability 0 adds nothing."""
+    return torch.special.entr(logprobs.exp()).sum(dim=-1)
+
+
+def scatter_to_tokens(values: Tensor, mask: Tensor) -> Tensor:
+    """Put one value per trained token ``[N]`` back at its place in ``[B, T]``; zero elsewhere.
+
+    Raises:
+        ValueError: If the number of values is not the number of trained tokens.
+    """
+    trained = int(mask.sum())
+    if values.shape != (trained,):
+        raise ValueError(f"expected {trained} values, one per trained token, got shape {list(values.shape)}")
+    return values.new_zeros(mask.shape).masked_scatter(mask, values)

@@ -1,0 +1,50 @@
+"""What a model from scratch is made of, as options of a stage (light: no torch)."""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+from pydantic import model_validator
+
+from collegium.component import Config
+
+PRINTABLE_ASCII = "".join(char for char in string.printable if char.isprintable()) + "\n"
+
+
+class TokenizerSpec(Config):
+    """A tokenizer: one token per character of `characters`, or a tokenizer that already exists."""
+
+    characters: str = PRINTABLE_ASCII
+    """The alphabet; a character outside it is an error wherever text is encoded. Default: printable ASCII and newline."""
+    path: str | None = None
+    """A `tokenizer.json`, a folder or a hub name to take the tokenizer from, instead of `characters`."""
+    eos_token: str = "<eos>"
+    """End of sequence; for `path`, only where a bare `tokenizer.json` does not say."""
+    pad_token: str = "<pad>"
+    """Padding; likewise."""
+
+
+class ModelSpec(Config):
+    """A decoder initialised from scratch: a `transformers` architecture, its sizes, and a tokenizer."""
+
+    architecture: str = "llama"
+    """The `model_type` of a causal language model that `transformers` knows."""
+    sizes: dict[str, Any] = {
+        "hidden_size": 128,
+        "intermediate_size": 512,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": True,
+    }
+    """Options of that architecture's configuration class, by its own names; an unknown one is an error."""
+    tokenizer: TokenizerSpec = TokenizerSpec()
+    """Its tokenizer; the vocabulary size follows from it."""
+
+    @model_validator(mode="after")
+    def _no_vocabulary_size(self) -> ModelSpec:
+        if "vocab_size" in self.sizes:
+            raise ValueError("sizes.vocab_size follows from the tokenizer; leave it out")
+        return self
