@@ -1,7 +1,7 @@
 """Aggregation: from a per-token loss to one number, the same whatever the micro-batches and ranks.
 
-The weights of all tokens are computed once for the whole batch; a micro-batch then adds ``sum(weights * loss)`` of its rows,
-and every split of the batch ends with the same sum. Ranks that hold different rows add up their `Totals` first.
+The weights of all tokens are computed once for the whole batch; a micro-batch then adds ``sum(weights * loss)`` of its
+rows, and every split of the batch ends with the same sum. Ranks that hold different rows add up their `Totals` first.
 
 Sources: sequence mean: GRPO (DeepSeek-R1). Token mean: DAPO. Constant: Dr. GRPO.
 
@@ -10,7 +10,7 @@ Shapes: ``B`` sequences, ``T`` tokens.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -66,8 +66,10 @@ def token_weights(
         ``[B, T]`` float32, zero outside the mask; all zero if nothing is trained.
 
     Raises:
-        ValueError: If a weight is negative or not finite, or `constant` is missing or superfluous.
+        ValueError: If the mode is unknown, a weight is negative or not finite, or `constant` is missing or superfluous.
     """
+    if mode not in get_args(Aggregation):
+        raise ValueError(f"unknown aggregation {mode!r}; one of {', '.join(get_args(Aggregation))}")
     if (mode == "constant") != (constant is not None):
         raise ValueError(f"aggregation {mode!r} with constant={constant}: 'constant', and only it, takes a length")
     if constant is not None and constant < 1:
@@ -75,13 +77,14 @@ def token_weights(
     totals = totals or totals_of(mask, sequence_weights)
     weights = _sequence_weights(mask, sequence_weights).double()
     lengths = mask.sum(dim=1)
-    if mode == "sequence-mean":
-        per_sequence = weights / (lengths.clamp(min=1) * totals.sequences)
-    elif mode == "token-mean":
-        per_sequence = weights / totals.tokens
+    if constant is not None:
+        per_token = weights / (constant * totals.sequences)
+    elif mode == "sequence-mean":
+        per_token = weights / (lengths.clamp(min=1) * totals.sequences)
     else:
-        per_sequence = weights / (constant * totals.sequences)
-    return torch.where(mask, per_sequence[:, None], 0.0).float()
+        per_token = weights / totals.tokens
+    # 0 / 0 where nothing has any weight.
+    return torch.where(mask, per_token.nan_to_num(nan=0.0)[:, None], 0.0).float()
 
 
 def _sequence_weights(mask: Tensor, weights: Tensor | None) -> Tensor:

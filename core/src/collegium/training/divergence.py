@@ -3,8 +3,9 @@
 ``p`` is the policy (student), ``q`` the reference or teacher; every function estimates or gives the reverse KL
 ``D(p || q) = E_p[log p - log q]`` in nats, per token.
 
-Sources: k1, k2, k3: J. Schulman, "Approximating KL divergence" (2020). Ratio-corrected k3: DeepSeek-V3.2 (arXiv 2512.02556).
-Full-vocabulary distillation: DeepSeek-V4 (arXiv 2606.19348, Eq. 29). Corrected top-k: MOPD (arXiv 2606.30406).
+Sources: k1, k2, k3: J. Schulman, "Approximating KL divergence" (2020). Ratio-corrected k3: DeepSeek-V3.2
+(arXiv 2512.02556). Full-vocabulary distillation: DeepSeek-V4 (arXiv 2606.19348, Eq. 29). Corrected top-k: MOPD
+(arXiv 2606.30406).
 
 Shapes: ``N`` trained tokens, ``D`` width, ``V`` vocabulary.
 """
@@ -21,14 +22,17 @@ from collegium.training.vocabulary import Rule, logits_of, over_vocabulary
 def k1(current: Tensor, reference: Tensor) -> Tensor:
     """Return ``log p - log q`` of the sampled tokens: unbiased as a value.
 
-    Differentiated on samples of ``p`` its expected gradient is zero, so it belongs in the reward or the advantage, not in
-    a loss.
+    Differentiated on samples of ``p`` its expected gradient is zero, so it belongs in the reward or the advantage, not
+    in a loss.
     """
     return current - reference
 
 
 def k2(current: Tensor, reference: Tensor) -> Tensor:
-    """Return ``(log p - log q)^2 / 2``: biased as a value, but on-policy its expected gradient is that of the reverse KL."""
+    """Return ``(log p - log q)^2 / 2``: biased as a value, right in its gradient.
+
+    Differentiated on samples of ``p`` its expected gradient is that of the reverse KL.
+    """
     return (current - reference).square() / 2
 
 
@@ -72,7 +76,7 @@ def exact_reverse_kl(
         log_p = logits.log_softmax(dim=-1)
         log_q = _teacher_logprobs(teacher_hidden, teacher_head, rows, logits.shape[1])
         # The gradient omits sum(p * grad log p), which is zero: teacher == student then gives exactly zero.
-        kl = _where_p(log_p, log_p.detach() - log_q).sum(dim=-1)
+        kl = _expectation_terms(log_p, log_p.detach() - log_q).sum(dim=-1)
         return kl, entropy_of(log_p.detach())
 
     return _over_shared_vocabulary(rule, hidden, head, teacher_hidden, teacher_head, chunk)
@@ -83,8 +87,8 @@ def topk_reverse_kl(
 ) -> tuple[Tensor, Tensor]:
     """Return ``sum over the teacher's top k of [p log(p/q) - p + q]`` at every row, and the policy's entropy.
 
-    Each summand is non-negative and zero only at ``p = q``, so that the minimum is where it should be; the plain truncated
-    sum is minimal when the policy moves its mass *out of* the support. With ``k = V`` it is the reverse KL.
+    Each summand is non-negative and zero only at ``p = q``, so that the minimum is where it should be; the plain
+    truncated sum is minimal when the policy moves its mass *out of* the support. With ``k = V`` it is the reverse KL.
 
     Args:
         hidden: ``[N, D]`` policy states.
@@ -110,7 +114,7 @@ def topk_reverse_kl(
         log_p = log_p_all.gather(1, support)
         # d/dp [p log(p/q) - p + q] = log(p/q): the correction cancels the rest of the gradient.
         correction = log_q.exp() - log_p.detach().exp()
-        divergence = (_where_p(log_p, log_p.detach() - log_q) + correction).sum(dim=-1)
+        divergence = (_expectation_terms(log_p, log_p.detach() - log_q) + correction).sum(dim=-1)
         return divergence, entropy_of(log_p_all.detach())
 
     return _over_shared_vocabulary(rule, hidden, head, teacher_hidden, teacher_head, chunk)
@@ -132,6 +136,7 @@ def _teacher_logprobs(hidden: Tensor, head: Tensor, rows: slice, vocabulary: int
         return logits_of(hidden[rows], head[:vocabulary]).log_softmax(dim=-1)
 
 
-def _where_p(log_p: Tensor, log_ratio: Tensor) -> Tensor:
-    """Return ``p * log_ratio``, zero where the policy gives no probability at all (``0 * inf`` otherwise)."""
-    return torch.where(log_p.detach() == -torch.inf, 0.0, log_p.exp() * log_ratio)
+def _expectation_terms(log_p: Tensor, log_ratio: Tensor) -> Tensor:
+    """Return ``p * log_ratio``, zero where ``p`` is zero (``0 * inf`` otherwise)."""
+    p = log_p.exp()
+    return p * torch.where(p.detach() == 0, 0.0, log_ratio)

@@ -1,6 +1,6 @@
 """Log-probs and entropy of given tokens, straight from hidden states, in chunks over tokens.
 
-Shapes: ``B`` sequences, ``T`` tokens, ``N`` trained tokens (row-major order of the mask), ``D`` width, ``V`` vocabulary.
+Shapes: ``B`` sequences, ``T`` tokens, ``N`` trained tokens (row-major mask order), ``D`` width, ``V`` vocabulary.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def token_logprobs(
 
 def entropy_of(logprobs: Tensor) -> Tensor:
     """Return the entropy over the last dimension, in nats; a token of probability 0 adds nothing."""
-    return torch.special.entr(logprobs.exp()).sum(dim=-1)
+    probabilities = logprobs.exp()
+    return -(probabilities * logprobs.clamp(min=torch.finfo(logprobs.dtype).min)).sum(dim=-1)
 
 
 def scatter_to_tokens(values: Tensor, mask: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ def group_relative(rewards: Tensor, groups: Tensor, *, std: bool) -> tuple[Tenso
         std: Also divide by the group's (unbiased) standard deviation.
 
     Returns:
-        Advantages ``[B]`` float32 and a valid mask ``[B]`` bool. A sample without a score is in no mean and has advantage 0,
-        as has the only scored sample of a group.
+        Advantages ``[B]`` float32 and a valid mask ``[B]`` bool. A sample without a score is in no mean and has
+        advantage 0, as has the only scored sample of a group.
     """
     if rewards.shape != groups.shape:
         raise ValueError(f"expected one group per reward, got {list(groups.shape)} for {list(rewards.shape)}")

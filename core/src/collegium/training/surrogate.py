@@ -2,8 +2,8 @@
 
 Pure functions of tensors; a `collegium.Loss` puts them together.
 
-Sources: clip: PPO; asymmetric clip: DAPO. Sequence ratio: GSPO, in its token form. CISPO: MiniMax-M1. Truncated importance
-sampling: OLMo 3 (arXiv 2512.13961). IcePop and its zero outside the window: GLM-5. Off-policy sequence mask: DeepSeek-V3.2.
+Sources: clip: PPO; asymmetric clip: DAPO. Sequence ratio: GSPO, in its token form. CISPO: MiniMax-M1. Truncated
+importance sampling: OLMo 3 (arXiv 2512.13961). IcePop, zero outside the window: GLM-5. Off-policy mask: DeepSeek-V3.2.
 
 Shapes: ``B`` sequences, ``T`` tokens.
 """
@@ -25,8 +25,8 @@ def token_ratio(current: Tensor, old: Tensor) -> Tensor:
 def sequence_ratio(current: Tensor, old: Tensor, mask: Tensor) -> Tensor:
     """Return GSPO's ratio ``(p / p_old)^(1 / length)`` of every sequence, at every token ``[B, T]``.
 
-    The token form: the value is the sequence's, the gradient that of the token's own log-prob. Averaged over a sequence it
-    is the gradient of the sequence form; and advantages may differ by token.
+    The token form: the value is the sequence's, the gradient that of the token's own log-prob. Averaged over a sequence
+    it is the gradient of the sequence form; and advantages may differ by token.
     """
     log_ratio = masked_mean(current.detach() - old, mask)
     return (log_ratio + current - current.detach()).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
@@ -63,8 +63,9 @@ def windowed_importance(log_ratio: Tensor, low: float, high: float) -> Tensor:
 def on_policy_mask(current: Tensor, behaviour: Tensor, advantage: Tensor, mask: Tensor, delta: float) -> Tensor:
     """Return 0 for sequences to learn nothing from, else 1, ``[B, 1]``.
 
-    Out is a sequence with a negative advantage whose mean ``log behaviour - log current`` exceeds `delta`: the policy has
-    already moved away from it. The sign is that of the mean advantage over the sequence, as terms may differ by token.
+    Out is a sequence with a negative advantage whose mean ``log behaviour - log current`` exceeds `delta`: the policy
+    has already moved away from it. The sign is that of the mean advantage over the sequence, as
+    terms may differ by token.
     """
     drift = masked_mean(behaviour - current.detach(), mask)
     out = (masked_mean(advantage, mask) < 0) & (drift > delta)

@@ -1,7 +1,7 @@
 """Row-wise functions of the logits that never hold the logits of a batch.
 
-A *rule* maps the logits of a chunk of rows to one number per row. `over_vocabulary` applies it chunk by chunk, and again in
-the backward pass, where each chunk's logits are made anew: the largest temporaries are a few ``[chunk, V]``.
+A *rule* maps the logits of a chunk of rows to one number per row. `over_vocabulary` applies it chunk by chunk, and
+again in the backward pass, where each chunk's logits are made anew: the largest temporaries are a few ``[chunk, V]``.
 
 Shapes: ``N`` rows, ``C`` rows of a chunk, ``D`` width, ``V`` vocabulary.
 """
@@ -41,7 +41,7 @@ def over_vocabulary(
         raise ValueError(f"chunk must be at least 1 row, got {chunk}")
     if hidden.ndim != 2 or head.ndim != 2 or hidden.shape[1] != head.shape[1]:
         raise ValueError(f"expected hidden [N, D] and head [V, D], got {list(hidden.shape)} and {list(head.shape)}")
-    values, statistics = _OverVocabulary.apply(hidden, head, bias, rule, chunk)
+    values, statistics = _OverVocabulary.apply(hidden, head, bias, rule, chunk)  # type: ignore[no-untyped-call]
     return values, statistics
 
 
