@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from collegium.component import Config, Configurable
@@ -26,10 +24,6 @@ class StageConfig(Config):
     """Further edges that the recipe may give."""
     produces: ClassVar[Artifact] = "model"
     """What the stage leaves behind."""
-
-    def files(self) -> Sequence[Path]:
-        """Return the files that the options name, whose contents are part of the fingerprint. Default: none."""
-        return ()
 
 
 class Stage(Configurable):

@@ -53,6 +53,11 @@ def folder_digest(folder: Path) -> str:
     return digest([[path.relative_to(folder).as_posix(), file_digest(path)] for path in files])
 
 
+def content_digest(path: Path) -> str:
+    """Return the digest of a file, or of a folder's files."""
+    return folder_digest(path) if path.is_dir() else file_digest(path)
+
+
 @functools.lru_cache(maxsize=256)
 def code_digest(module: str) -> str:
     """Return the digest of the Python files of the package that a plugin module belongs to.

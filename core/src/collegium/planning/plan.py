@@ -21,7 +21,7 @@ from collegium.planning.routes import probe_routes
 from collegium.plugins.registry import Entry, Registry
 from collegium.recipe.expand import Expansion, StageNode
 from collegium.recipe.load import LoadedRecipe
-from collegium.recipe.model import Recipe
+from collegium.recipe.model import Recipe, StageEntry
 
 CHECKPOINT_TEACHER = "collegium/checkpoint"
 
@@ -38,6 +38,7 @@ class PlannedStage:
         teachers: Teacher name to resolved component; for a stage's or model's checkpoint, its path is filled in at run.
         routes: Domain to what the router says: a teacher's name, or weights over names.
         components: The entries that it uses, itself included, by ``kind:id``.
+        contents: Digests of the files and folders that its options name.
         fingerprint: Digest of all that its artifact depends on.
         scores_fingerprint: Digest of all that its evaluation depends on; empty when it is not evaluated.
     """
@@ -50,6 +51,7 @@ class PlannedStage:
     teachers: dict[str, str | Use] = field(default_factory=dict)
     routes: dict[str, Any] = field(default_factory=dict)
     components: dict[str, Entry] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
     scores_fingerprint: str = ""
 
@@ -171,7 +173,7 @@ class _Planner:
         return {}
 
     def _stage(self, node: StageNode) -> PlannedStage | None:
-        outer, self.resolver.used = self.resolver.used, {}
+        outer, self.resolver.used, self.resolver.contents = self.resolver.used, {}, {}
         try:
             return self._resolve_stage(node)
         finally:
@@ -179,8 +181,6 @@ class _Planner:
             self.resolver.used = outer
 
     def _resolve_stage(self, node: StageNode) -> PlannedStage | None:
-        from collegium.recipe.model import StageEntry
-
         entry = self.resolver.find("stage", node.use, (*node.path, "use"))
         if entry is None:
             return None
@@ -198,7 +198,7 @@ class _Planner:
             else:
                 self.resolver.find("teacher", CHECKPOINT_TEACHER, (*node.path, "teachers", name))
                 stage.teachers[name] = teacher
-        stage.components = dict(self.resolver.used)
+        stage.components, stage.contents = dict(self.resolver.used), dict(self.resolver.contents)
         return stage
 
     def _seed(self, node: StageNode) -> int:
@@ -284,7 +284,7 @@ class _Fingerprints:
                     "id": node.id,
                     "components": self._entries(stage.components.values()),
                     "options": stage.options,
-                    "files": {str(file): file_digest(Path(file)) for file in stage.config.files()},
+                    "contents": sorted(stage.contents.values()),
                     "domains": {name: self.domain_digests[name] for name in node.domains},
                     "inputs": {edge: [self._of(source) for source in found] for edge, found in node.inputs.items()},
                     "teachers": {

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from collegium.component import Config, Kind, OfKind, Use
 from collegium.errors import CollegiumError, Problem
+from collegium.planning.fingerprint import content_digest
 from collegium.plugins.registry import Entry, Registry
 from collegium.recipe.problems import problems_of
 from collegium.recipe.source import SourceMap
 
 
 class Resolver:
-    """Resolves `Use` values; collects the problems and the entries that were used."""
+    """Resolves `Use` values; collects the problems, the entries that were used and the contents they name."""
 
     def __init__(self, registry: Registry, sources: SourceMap) -> None:
         self.registry = registry
         self.sources = sources
         self.problems: list[Problem] = []
         self.used: dict[str, Entry] = {}
+        self.contents: dict[str, str] = {}
 
     def find(self, kind: Kind, name: str, path: Sequence[str]) -> Entry | None:
         """Look a component up; a failure becomes a problem at `path`."""
@@ -64,6 +67,7 @@ class Resolver:
     def dump(self, config: Config, path: Sequence[str]) -> dict[str, Any]:
         """Return a config as plain JSON in which every nested component is resolved."""
         plain: dict[str, Any] = config.model_dump(mode="json")
+        self._digest_contents(config, path)
         for name, field in type(config).model_fields.items():
             kind = next((item.kind for item in field.metadata if isinstance(item, OfKind)), None)
             kind = kind or next(_kinds(field.annotation), None)
@@ -73,6 +77,14 @@ class Resolver:
             elif isinstance(value, Config):
                 plain[name] = self.dump(value, (*path, name))
         return plain
+
+    def _digest_contents(self, config: Config, path: Sequence[str]) -> None:
+        """Digest the files that a config names; a missing one is a problem."""
+        for content in config.content_paths():
+            try:
+                self.contents[str(content)] = content_digest(Path(content))
+            except CollegiumError as error:
+                self._carry(error, path)
 
     def _nested(self, kind: Kind, value: Any, path: Sequence[str]) -> Any:
         if isinstance(value, Use):

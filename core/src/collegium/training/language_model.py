@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from collegium.errors import PolicyError
 from collegium.training.batch import RolloutBatch
-from collegium.training.logprobs import token_logprobs
+from collegium.training.logprobs import scatter_to_tokens, token_logprobs
 from collegium.training.tokenizers import TokenizerIdentity, end_of_sequence
 
 __all__ = ["HiddenStates", "LanguageModel", "TokenizerIdentity", "check_checkpoint"]
@@ -124,14 +124,14 @@ class LanguageModel:
         hidden = self.hidden_states(batch.token_ids, batch.attention_mask.long())
         return hidden[:, :-1][batch.completion_mask[:, 1:]]
 
-    def logprobs(self, batch: RolloutBatch) -> Tensor:
-        """Return the log-prob of each trained token, ``[B, T]`` float32, zero elsewhere; keeps the gradient if there is one."""
-        values = self.logprobs_of(self.predicting_states(batch), batch.token_ids[batch.completion_mask])
-        return scatter(values, batch.completion_mask)
+    def completion_logprobs(self, batch: RolloutBatch) -> Tensor:
+        """Return the log-prob of each trained token, ``[N]`` float32; keeps the gradient if there is one."""
+        targets = batch.token_ids[batch.completion_mask]
+        return token_logprobs(self.predicting_states(batch), self.head, targets, bias=self.head_bias)[0]
 
-    def logprobs_of(self, states: Tensor, targets: Tensor) -> Tensor:
-        """Return log p(target) for states ``[N, D]`` and ids ``[N]``, in chunks: ``[N]`` float32."""
-        return token_logprobs(states, self.head, targets, bias=self.head_bias)
+    def logprobs(self, batch: RolloutBatch) -> Tensor:
+        """Return the log-prob of each trained token, ``[B, T]`` float32, zero elsewhere."""
+        return scatter_to_tokens(self.completion_logprobs(batch), batch.completion_mask)
 
     def check_head(self) -> None:
         """Check that logits are the head applied to the last hidden state.
@@ -154,11 +154,6 @@ class LanguageModel:
         """Write model and tokenizer to a folder that `load` and `from_pretrained` read."""
         self.model.save_pretrained(str(path))
         self.tokenizer.save_pretrained(str(path))
-
-
-def scatter(values: Tensor, mask: Tensor) -> Tensor:
-    """Lay ``[N]`` values of the mask's tokens out as ``[B, T]``, zero elsewhere."""
-    return torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(mask, values)
 
 
 def check_checkpoint(path: str | Path) -> None:

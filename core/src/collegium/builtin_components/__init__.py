@@ -1,0 +1,1 @@
+"""The core's own components: their options in light modules, their classes beside them."""

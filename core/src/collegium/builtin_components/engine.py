@@ -1,0 +1,154 @@
+"""The engine `transformers`: sampling in process with the policy's own weights and key-value cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from collegium.builtin_components.configs import TransformersEngineConfig
+from collegium.errors import EngineError
+from collegium.kinds.engine import Engine, Generation, SamplingParams
+from collegium.training.language_model import LanguageModel
+from collegium.training.tokenizers import padding
+
+COMPACT_BELOW = 0.75
+"""Share of a decoding batch still running below which the finished rows are dropped from it."""
+
+
+class TransformersEngine(Engine):
+    """Sample with the weights that training holds; `sync` only takes note of them, so it costs nothing."""
+
+    Config = TransformersEngineConfig
+
+    def sync(self, policy: LanguageModel, version: int) -> None:
+        """Sample from `policy` from now on."""
+        self._policy = policy
+        self._version = version
+
+    @torch.no_grad()
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, seed: int) -> Sequence[Generation]:
+        """Return one generation per prompt; depends on nothing but prompts, weights, sampling and seed.
+
+        Raises:
+            EngineError: If there is no policy yet, or a prompt is empty.
+        """
+        policy = getattr(self, "_policy", None)
+        if policy is None:
+            raise EngineError("the engine has no weights", fix="call sync before generate", owner="collegium")
+        empty = [index for index, prompt in enumerate(prompts) if not len(prompt)]
+        if empty:
+            raise EngineError(f"prompts {empty[:5]} have no token", fix="give each task a prompt", owner="collegium")
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        random = torch.Generator(device=policy.device).manual_seed(seed)
+        made: dict[int, Generation] = {}
+        training = policy.model.training
+        policy.model.eval()
+        try:
+            for start in range(0, len(order), self.config.batch):
+                rows = order[start : start + self.config.batch]
+                decoding = _Decoding(policy, [prompts[row] for row in rows], sampling, random)
+                made.update(zip(rows, decoding.run(self._version), strict=True))
+        finally:
+            policy.model.train(training)
+        return [made[index] for index in range(len(prompts))]
+
+
+class _Decoding:
+    """One batch being decoded. Rows: ``R`` still in the batch, of which `running` are unfinished."""
+
+    def __init__(
+        self, policy: LanguageModel, prompts: list[Sequence[int]], sampling: SamplingParams, random: torch.Generator
+    ) -> None:
+        self.policy = policy
+        self.sampling = sampling
+        self.random = random
+        self.stop = torch.tensor(sorted(policy.stop_ids), device=policy.device)
+        self.cache = DynamicCache(config=policy.model.config)
+        count, width = len(prompts), max(len(prompt) for prompt in prompts)
+        self.tokens = torch.full((count, width), padding(policy.tokenizer), dtype=torch.long)
+        self.mask = torch.zeros(count, width, dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            self.tokens[row, width - len(prompt) :] = torch.tensor(list(prompt), dtype=torch.long)
+            self.mask[row, width - len(prompt) :] = 1
+        self.tokens, self.mask = self.tokens.to(policy.device), self.mask.to(policy.device)
+        self.padded = bool((self.mask == 0).any())
+        self.rows = torch.arange(count, device=policy.device)
+        self.running = torch.ones(count, dtype=torch.bool, device=policy.device)
+        self.sampled = torch.zeros(count, sampling.max_tokens, dtype=torch.long, device=policy.device)
+        self.logprobs = torch.zeros(count, sampling.max_tokens, device=policy.device)
+        self.lengths = torch.full((count,), sampling.max_tokens, device=policy.device)
+        self.stopped = torch.zeros(count, dtype=torch.bool, device=policy.device)
+
+    def run(self, version: int) -> list[Generation]:
+        """Decode to the end and return the generations in the order of the prompts."""
+        tokens = self.tokens
+        positions = (self.mask.cumsum(dim=1) - 1).clamp_min(0)
+        for step in range(self.sampling.max_tokens):
+            chosen, logprobs = self._choose(self._logits(tokens, positions))
+            self.sampled[self.rows, step], self.logprobs[self.rows, step] = chosen, logprobs
+            self._finish(chosen, step)
+            if not self.running.any():
+                break
+            tokens, positions = chosen[:, None], positions[:, -1:] + 1
+            self.mask = torch.nn.functional.pad(self.mask, (0, 1), value=1)
+            if self.running.sum() < COMPACT_BELOW * len(self.rows):
+                tokens, positions = self._compact(tokens, positions)
+        return self._generations(version)
+
+    def _logits(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Return the logits of the next token, ``[R, V]`` float32."""
+        output = self.policy.model.base_model(
+            input_ids=tokens,
+            attention_mask=self.mask if self.padded else None,
+            position_ids=positions,
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        hidden = output.last_hidden_state[:, -1]
+        return torch.nn.functional.linear(hidden, self.policy.head, self.policy.head_bias).float()
+
+    def _choose(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the next token of each row and its log-prob under the distribution it was drawn from, ``[R]`` each."""
+        if self.sampling.temperature == 0:
+            return logits.argmax(dim=-1), torch.zeros(len(logits), device=logits.device)
+        logprobs = torch.log_softmax(logits / self.sampling.temperature, dim=-1)
+        if self.sampling.top_p < 1:
+            logprobs = keep_nucleus(logprobs, self.sampling.top_p)
+        chosen = torch.multinomial(logprobs.exp(), 1, generator=self.random)
+        return chosen[:, 0], logprobs.gather(1, chosen)[:, 0]
+
+    def _finish(self, chosen: Tensor, step: int) -> None:
+        ended = self.running & torch.isin(chosen, self.stop)
+        self.lengths[self.rows[ended]] = step + 1
+        self.stopped[self.rows[ended]] = True
+        self.running &= ~ended
+
+    def _compact(self, tokens: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Drop the finished rows from the batch and its cache."""
+        kept = self.running.nonzero()[:, 0]
+        self.cache.batch_select_indices(kept)
+        self.rows, self.mask, self.running = self.rows[kept], self.mask[kept], self.running[kept]
+        return tokens[kept], positions[kept]
+
+    def _generations(self, version: int) -> list[Generation]:
+        sampled, logprobs = self.sampled.tolist(), self.logprobs.tolist()
+        return [
+            Generation(
+                token_ids=tuple(sampled[row][:length]),
+                logprobs=tuple(logprobs[row][:length]),
+                finish_reason="stop" if stopped else "length",
+                weight_version=version,
+            )
+            for row, (length, stopped) in enumerate(zip(self.lengths.tolist(), self.stopped.tolist(), strict=True))
+        ]
+
+
+def keep_nucleus(logprobs: Tensor, top_p: float) -> Tensor:
+    """Restrict log-probs ``[R, V]`` to the smallest set of tokens whose mass reaches `top_p`, and renormalise."""
+    ordered, index = logprobs.sort(dim=-1, descending=True)
+    mass_before = ordered.exp().cumsum(dim=-1) - ordered.exp()
+    ordered = ordered.masked_fill(mass_before >= top_p, float("-inf"))
+    return torch.log_softmax(torch.full_like(logprobs, float("-inf")).scatter(1, index, ordered), dim=-1)

@@ -1,0 +1,68 @@
+"""The command group, and how errors end: one clear message, exit code 2."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from collegium.errors import CollegiumError
+
+COMMANDS = {
+    "plan": "collegium.cli.recipes:plan",
+    "run": "collegium.cli.recipes:run",
+    "resume": "collegium.cli.recipes:resume",
+    "report": "collegium.cli.runs:report",
+    "diff": "collegium.cli.runs:diff",
+    "eval": "collegium.cli.runs:evaluate",
+    "plugins": "collegium.cli.plugins:plugins",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands, in the order that a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="collegium")
+@click.option("--no-plugin", "blocked", multiple=True, metavar="NAME", help="Do not load this distribution's plugin.")
+def cli(blocked: tuple[str, ...]) -> None:
+    """Collegium: post-training recipes from independently installable packages."""
+    if blocked:
+        before = os.environ.get("COLLEGIUM_NO_PLUGIN", "")
+        os.environ["COLLEGIUM_NO_PLUGIN"] = ",".join(filter(None, [before, *blocked]))
+
+
+def main() -> None:
+    """Run the command line; a CollegiumError ends in its message and exit code 2."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except CollegiumError as error:
+        count = len(error.problems)
+        click.echo(f"error: {error}" if count == 1 else f"{count} problems:\n{error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

@@ -1,0 +1,1 @@
+"""Reports: report.json, report.html, the table at the end, and progress while a run goes on."""

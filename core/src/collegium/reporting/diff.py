@@ -1,0 +1,36 @@
+"""What changed between two runs, and what it did to each domain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from collegium.running.directory import LOCK, REPORT, RunDirectory
+from collegium.running.lock import drift
+from collegium.store import read_json
+
+
+def diff_runs(directory_a: Path, directory_b: Path) -> dict[str, Any]:
+    """Compare two runs' locks and reports.
+
+    Returns:
+        ``changes`` in words, ``stages`` whose artifacts differ, and per domain the student's score in each.
+    """
+    runs = [RunDirectory.open(directory).path for directory in (directory_a, directory_b)]
+    lock_a, lock_b = (read_json(run / LOCK) for run in runs)
+    report_a, report_b = (read_json(run / REPORT) for run in runs)
+    stages = [
+        stage
+        for stage in dict.fromkeys([*lock_a["stages"], *lock_b["stages"]])
+        if lock_a["stages"].get(stage) != lock_b["stages"].get(stage)
+    ]
+    domains = {
+        name: _change(report_a["domains"].get(name, {}), report_b["domains"].get(name, {}))
+        for name in dict.fromkeys([*report_a["domains"], *report_b["domains"]])
+    }
+    return {"changes": drift(lock_a, lock_b), "stages": stages, "domains": domains}
+
+
+def _change(row_a: dict[str, Any], row_b: dict[str, Any]) -> dict[str, Any]:
+    a, b = row_a.get("student"), row_b.get("student")
+    return {"a": a, "b": b, "change": None if a is None or b is None else round(b - a, 4)}

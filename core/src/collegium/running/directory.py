@@ -1,0 +1,145 @@
+"""The run directory: where a run keeps what people and `resume` read.
+
+``recipe.yaml`` (resolved), ``recipe.lock.json``, ``events.jsonl``, ``stages/<id>/...``, ``report.json``, ``report.html``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from collegium.errors import StoreError
+from collegium.store import read_json, write_json
+
+RECIPE = "recipe.yaml"
+LOCK = "recipe.lock.json"
+EVENTS = "events.jsonl"
+REPORT = "report.json"
+HTML = "report.html"
+MARKERS = (RECIPE, LOCK, EVENTS, REPORT, HTML, "stages")
+
+
+class RunDirectory:
+    """One run's folder; held by one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._held: IO[str] | None = None
+
+    @classmethod
+    def create(cls, path: Path, resolved: Mapping[str, Any]) -> RunDirectory:
+        """Make a folder for a new run; an earlier run in it moves, whole, to ``previous/N``.
+
+        Raises:
+            StoreError: If the folder holds other things, is in use, or cannot be written.
+        """
+        directory = cls(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            directory.hold()
+            directory._set_earlier_run_aside()
+            (path / "stages").mkdir(exist_ok=True)
+            text = yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True)
+            (path / RECIPE).write_text(text, encoding="utf-8")
+        except OSError as error:
+            if isinstance(error, StoreError):
+                raise
+            raise StoreError(f"cannot write the run directory {str(path)!r}: {error}", fix="--out DIR") from error
+        return directory
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """Open an existing run.
+
+        Raises:
+            StoreError: If the folder is no run.
+        """
+        if not (path / RECIPE).is_file():
+            raise StoreError(f"{str(path)!r} is no run directory: it has no {RECIPE}", fix="collegium run RECIPE")
+        return cls(path)
+
+    def hold(self) -> None:
+        """Take the folder for this process.
+
+        Raises:
+            StoreError: If another process runs in it.
+        """
+        self._held = open(self.path / ".held", "w", encoding="utf-8")  # noqa: SIM115 - held until the process ends
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._held.close()
+            raise StoreError(f"another process is running in {str(self.path)!r}", fix="wait, or --out DIR") from None
+
+    def release(self) -> None:
+        """Let the folder go."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def _set_earlier_run_aside(self) -> None:
+        present = [name for name in MARKERS if (self.path / name).exists()]
+        strangers = sorted(
+            item.name for item in self.path.iterdir() if item.name not in (*MARKERS, "previous", ".held", "worker.log")
+        )
+        if strangers and not present:
+            raise StoreError(
+                f"{str(self.path)!r} holds other files ({', '.join(strangers[:3])}), not a run", fix="--out NEW_DIR"
+            )
+        if not present:
+            return
+        parent = self.path / "previous"
+        parent.mkdir(exist_ok=True)
+        number = 1 + max((int(item.name) for item in parent.iterdir() if item.name.isdigit()), default=0)
+        aside = parent / str(number)
+        aside.mkdir()
+        for name in present:
+            shutil.move(str(self.path / name), str(aside / name))
+
+    def stage(self, stage_id: str) -> Path:
+        """Return a stage's folder."""
+        return self.path / "stages" / stage_id
+
+    def status(self, stage_id: str) -> dict[str, Any] | None:
+        """Return a stage's status, or None before its first start."""
+        path = self.stage(stage_id) / "status.json"
+        return read_json(path) if path.is_file() else None
+
+    def set_status(self, stage_id: str, status: Mapping[str, Any]) -> None:
+        """Write a stage's status."""
+        write_json(self.stage(stage_id) / "status.json", status)
+
+    def event(self, kind: str, **facts: Any) -> None:
+        """Append an event, with the time, to ``events.jsonl``."""
+        line = json.dumps({"time": round(time.time(), 3), "event": kind, **facts})
+        descriptor = os.open(self.path / EVENTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(descriptor, line.encode() + b"\n")
+        finally:
+            os.close(descriptor)
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Yield the events; a line torn by a kill is skipped (only the last one can be)."""
+        path = self.path / EVENTS
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+    def active_seconds(self) -> float:
+        """Return the seconds that the run was alive, over all its starts."""
+        total, last = 0.0, None
+        for event in self.events():
+            if last is not None and event["event"] not in ("run-started", "run-resumed"):
+                total += event["time"] - last
+            last = event["time"]
+        return round(total, 2)

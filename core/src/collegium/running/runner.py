@@ -1,0 +1,213 @@
+"""The runner: drives a plan's stages through an executor, from the store where it can."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from collegium import events
+from collegium.errors import CollegiumError, Problem, StoreError
+from collegium.job import StageEvent, StageOutcome
+from collegium.kinds.executor import Executor
+from collegium.planning.plan import Plan, PlannedStage
+from collegium.plugins.lifecycle import notify
+from collegium.reporting.report import make_report, write_report
+from collegium.running.admission import admit_teachers
+from collegium.running.directory import LOCK, RunDirectory
+from collegium.running.jobs import make_job
+from collegium.running.lock import make_lock
+from collegium.running.tokenizers import check_teacher_tokenizers, tokenizer_hashes
+from collegium.running.trackers import Trackers
+from collegium.store import Store, write_json
+
+ARTIFACT_FILES = ("metrics.jsonl", "samples.jsonl")
+
+
+class StageFailed(CollegiumError, RuntimeError):
+    """A stage ended with an error; the other stages' artifacts are kept."""
+
+
+class Runner:
+    """Runs a plan in a run directory."""
+
+    def __init__(
+        self, plan: Plan, directory: RunDirectory, store: Store, listener: Callable[[StageEvent], None] = lambda _: None
+    ) -> None:
+        self.plan = plan
+        self.directory = directory
+        self.store = store
+        self.listener = listener
+        self.lock = make_lock(plan)
+        self.trackers = Trackers(plan)
+        self.executor: Executor = plan.registry.build("executor", plan.executor.use, plan.executor.options)
+        self.scores: dict[str, dict[str, float]] = {}
+        self._guard = threading.Lock()
+
+    def run(self, *, resumed: bool = False) -> dict[str, Any]:
+        """Run every stage and return the report.
+
+        Raises:
+            CollegiumError: If a stage fails; the report is written all the same, with status ``failed``.
+        """
+        path = str(self.directory.path)
+        write_json(self.directory.path / LOCK, self.lock)
+        self.directory.event("run-resumed" if resumed else "run-started")
+        notify(self.plan.registry, "before_run", events.RunStarted(path, self.plan.loaded.resolved))
+        self.trackers.start(path)
+        try:
+            self._run_stages()
+        except BaseException as error:
+            self._finish("failed", str(error))
+            stage = getattr(error, "stage", None)
+            notify(self.plan.registry, "on_run_error", events.RunFailed(path, stage, str(error)))
+            raise
+        finally:
+            self.executor.close()
+        report = self._finish("completed")
+        notify(self.plan.registry, "after_run", events.RunFinished(path, report))
+        return report
+
+    def _finish(self, status: str, problem: str = "") -> dict[str, Any]:
+        self.directory.event(f"run-{status}", **({"problem": problem} if problem else {}))
+        report = make_report(self.plan, self.directory, status, problem)
+        write_report(self.directory, report)
+        self.trackers.finish(status)
+        return report
+
+    def _run_stages(self) -> None:
+        waiting = dict(self.plan.stages)
+        done: set[str] = set(self.plan.recipe.models)
+        running: dict[Future[None], str] = {}
+        with ThreadPoolExecutor(max_workers=self.executor.slots) as pool:
+            while waiting or running:
+                for stage in [s for s in waiting.values() if self._is_ready(s, done)]:
+                    if len(running) < self.executor.slots:
+                        running[pool.submit(self._run_stage, stage)] = stage.id
+                        del waiting[stage.id]
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    stage_id = running.pop(future)
+                    if future.exception() is not None:
+                        self.executor.close()  # the others stop too; their checkpoints stay
+                    future.result()
+                    done.add(stage_id)
+
+    @staticmethod
+    def _is_ready(stage: PlannedStage, done: set[str]) -> bool:
+        return all(source in done for sources in stage.node.inputs.values() for source in sources)
+
+    def _run_stage(self, stage: PlannedStage) -> None:
+        """Take the stage from the store or make it, then see that it is evaluated."""
+        started = time.monotonic()
+        earlier = self.directory.status(stage.id) or {}
+        cached = self._take(stage, earlier)
+        scores = self.store.scores(stage.scores_fingerprint) if stage.scores_fingerprint else None
+        evaluate = bool(stage.scores_fingerprint) and scores is None
+        if stage.teachers and not cached:
+            admit_teachers(stage, self.scores, self.plan.recipe.admission.margin)
+            check_teacher_tokenizers(self.plan, stage, self.directory)
+        if not cached or evaluate:
+            self._announce(stage, "running")
+            self._execute(stage, train=not cached, evaluate=evaluate)
+        outcome = self.store.outcome(stage.fingerprint)
+        if stage.scores_fingerprint:
+            self.scores[stage.id] = self.store.scores(stage.scores_fingerprint) or {}
+        made_here = not cached or (
+            earlier.get("fingerprint") == stage.fingerprint and earlier.get("status") == "completed"
+        )
+        seconds = earlier.get("seconds", 0.0) if cached and made_here else time.monotonic() - started
+        self._complete(stage, outcome, "completed" if made_here else "cached", seconds)
+
+    def _take(self, stage: PlannedStage, earlier: dict[str, Any]) -> bool:
+        """Link the artifact from the store into the run directory; a damaged one counts as absent."""
+        if not self.store.has(stage.fingerprint):
+            return False
+        folder = self.directory.stage(stage.id)
+        if earlier.get("fingerprint") == stage.fingerprint and earlier.get("status") in ("completed", "cached"):
+            return True
+        try:
+            for name in ("model", "data", "checkpoints", "output"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+            self.store.take(stage.fingerprint, folder)
+        except StoreError as error:
+            self.directory.event("store-damaged", stage=stage.id, problem=str(error))
+            self.listener(StageEvent(stage=stage.id, kind="message", text=str(error)))
+            return False
+        return True
+
+    def _announce(self, stage: PlannedStage, status: str) -> None:
+        self.directory.set_status(
+            stage.id, {"id": stage.id, "use": stage.entry.id, "status": status, "fingerprint": stage.fingerprint}
+        )
+        self.directory.event(f"stage-{status}", stage=stage.id)
+        self.listener(StageEvent(stage=stage.id, kind="started", text=stage.entry.id))
+
+    def _execute(self, stage: PlannedStage, *, train: bool, evaluate: bool) -> None:
+        folder = self.directory.stage(stage.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not train:  # the worker evaluates what lies in output/
+            self.store.take(stage.fingerprint, folder / "output")
+        job = make_job(self.plan, stage, self.directory, train=train, evaluate=evaluate)
+        outcome = self.executor.execute(job, self._listen)
+        if outcome.status != "completed":
+            self._fail(stage, outcome)
+        if train:
+            files = {path.name: path for path in (folder / "output").iterdir()}
+            files |= {name: folder / name for name in ARTIFACT_FILES if (folder / name).is_file()}
+            remembered = outcome.model_dump(mode="json", include={"metrics", "rollouts", "tokens_generated", "seconds"})
+            self.store.put(stage.fingerprint, files, remembered)
+            for path in (folder / "output").iterdir():
+                shutil.rmtree(folder / path.name, ignore_errors=True)
+                path.rename(folder / path.name)
+        if evaluate:
+            self.store.put_scores(stage.scores_fingerprint, outcome.scores, stage.id)
+        shutil.rmtree(folder / "output", ignore_errors=True)
+
+    def _listen(self, event: StageEvent) -> None:
+        with self._guard:
+            self.trackers.log(event)
+            self.listener(event)
+
+    def _fail(self, stage: PlannedStage, outcome: StageOutcome) -> None:
+        status = {"id": stage.id, "use": stage.entry.id, "fingerprint": stage.fingerprint}
+        self.directory.set_status(stage.id, {**status, "status": "failed", "problem": outcome.problem})
+        self.directory.event("stage-failed", stage=stage.id, problem=outcome.problem)
+        error = StageFailed.of(
+            [
+                Problem(
+                    f"stage {stage.id!r} failed: {outcome.kind}: {outcome.problem}",
+                    f"mend it, then: collegium resume {self.directory.path}",
+                    outcome.owner,
+                    self.plan.loaded.sources.locate(stage.node.path),
+                )
+            ]
+        )
+        error.stage = stage.id  # type: ignore[attr-defined]
+        raise error
+
+    def _complete(self, stage: PlannedStage, outcome: dict[str, Any], status: str, seconds: float) -> None:
+        self.directory.set_status(
+            stage.id,
+            {
+                "id": stage.id,
+                "use": stage.entry.id,
+                "status": status,
+                "fingerprint": stage.fingerprint,
+                "seconds": round(seconds, 2),
+                "inputs": sorted({source for sources in stage.node.inputs.values() for source in sources}),
+                "metrics": outcome["metrics"],
+                "scores": self.scores.get(stage.id, {}),
+                "rollouts": outcome["rollouts"],
+                "tokens_generated": outcome["tokens_generated"],
+            },
+        )
+        shutil.rmtree(self.directory.stage(stage.id) / "checkpoints", ignore_errors=True)
+        with self._guard:
+            self.lock["tokenizers"][stage.id] = tokenizer_hashes(self.directory.stage(stage.id) / "model")
+            write_json(self.directory.path / LOCK, self.lock)
+        self.directory.event(f"stage-{status}", stage=stage.id)
+        self.listener(StageEvent(stage=stage.id, kind="evaluated", metrics=self.scores.get(stage.id, {}), text=status))

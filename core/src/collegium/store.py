@@ -1,0 +1,165 @@
+"""The content-addressed store: finished artifacts by fingerprint, and scores by theirs.
+
+Layout: ``objects/<fp>/`` holds the files of a finished stage and ``manifest.json`` (their digests and the outcome);
+``scores/<fp>.json`` one evaluation. Objects appear by a rename, so a killed writer leaves nothing half made. Files are
+hard-linked between store and run directory where the file system allows it, else copied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from collegium.errors import StoreError
+
+MANIFEST = "manifest.json"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically: to a temporary file beside, flushed, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(value, file, indent=1, sort_keys=False, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        StoreError: If the file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"{str(path)!r} is missing") from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{str(path)!r} cannot be read: {error}") from error
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Hard-link (or copy) a folder's files into a new folder."""
+    shutil.copytree(source, target, copy_function=_link_or_copy, dirs_exist_ok=True)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+class Store:
+    """Artifacts and scores by fingerprint."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            (root / "objects").mkdir(parents=True, exist_ok=True)
+            (root / "scores").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"cannot make the store at {str(root)!r}: {error.strerror}", fix="--store DIR or COLLEGIUM_STORE"
+            ) from error
+
+    def has(self, fingerprint: str) -> bool:
+        """Say whether a finished artifact is there (its files are checked when it is taken)."""
+        return (self._object(fingerprint) / MANIFEST).is_file()
+
+    def _object(self, fingerprint: str) -> Path:
+        return self.root / "objects" / fingerprint
+
+    def put(self, fingerprint: str, files: Mapping[str, Path], outcome: Mapping[str, Any]) -> None:
+        """Add a finished artifact.
+
+        Args:
+            fingerprint: Its key.
+            files: Name within the object to a file or folder.
+            outcome: What to remember of the stage; JSON-serialisable.
+        """
+        if self.has(fingerprint):
+            return
+        temporary = Path(tempfile.mkdtemp(dir=self.root / "objects", prefix=".new-"))
+        try:
+            for name, path in files.items():
+                if path.is_dir():
+                    link_tree(path, temporary / name)
+                elif path.is_file():
+                    _link_or_copy(str(path), str(temporary / name))
+            digests = dict(_digests(temporary))
+            write_json(temporary / MANIFEST, {"files": digests, "outcome": dict(outcome)})
+            os.replace(temporary, self._object(fingerprint))
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if not self.has(fingerprint):  # another run may have put the same artifact meanwhile
+                raise StoreError(f"cannot store artifact {fingerprint[:12]}: {error}", fix="free some space") from error
+
+    def outcome(self, fingerprint: str) -> dict[str, Any]:
+        """Return what was remembered of a stage."""
+        found: dict[str, Any] = read_json(self._object(fingerprint) / MANIFEST)["outcome"]
+        return found
+
+    def take(self, fingerprint: str, target: Path) -> dict[str, Any]:
+        """Link an artifact's files into a folder, after checking them, and return its outcome.
+
+        Raises:
+            StoreError: If a file is missing or differs from its digest; the object is then set aside.
+        """
+        folder = self._object(fingerprint)
+        manifest = read_json(folder / MANIFEST)
+        found = dict(_digests(folder))
+        found.pop(MANIFEST, None)
+        if found != manifest["files"]:
+            wrong = sorted(set(found.items()) ^ set(manifest["files"].items()))[0][0]
+            aside = self.root / f"damaged-{fingerprint[:16]}"
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(folder, aside)
+            raise StoreError(
+                f"artifact {fingerprint[:12]} in the store is damaged at {wrong!r}; it was moved to {str(aside)!r}",
+                fix="run again: the stage will be made anew",
+            )
+        target.mkdir(parents=True, exist_ok=True)
+        for name in sorted({path.split("/")[0] for path in found}):
+            source = folder / name
+            if source.is_dir():
+                link_tree(source, target / name)
+            else:
+                (target / name).unlink(missing_ok=True)
+                _link_or_copy(str(source), str(target / name))
+        outcome: dict[str, Any] = manifest["outcome"]
+        return outcome
+
+    def model_path(self, fingerprint: str) -> Path:
+        """Return where a stored artifact's model lies."""
+        return self._object(fingerprint) / "model"
+
+    def scores(self, fingerprint: str) -> dict[str, float] | None:
+        """Return a stored evaluation, domain to score, or None."""
+        path = self.root / "scores" / f"{fingerprint}.json"
+        return read_json(path)["scores"] if path.is_file() else None
+
+    def put_scores(self, fingerprint: str, scores: Mapping[str, float], stage: str) -> None:
+        """Remember an evaluation."""
+        write_json(self.root / "scores" / f"{fingerprint}.json", {"stage": stage, "scores": dict(scores)})
+
+
+def _digests(folder: Path) -> Iterator[tuple[str, str]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with open(path, "rb") as file:
+                yield path.relative_to(folder).as_posix(), hashlib.file_digest(file, "sha256").hexdigest()

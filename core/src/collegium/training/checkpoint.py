@@ -1,0 +1,100 @@
+"""Checkpoints of a stage: written aside, flushed to disk, then renamed, so that one is either whole or not there."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from collegium.errors import PolicyError
+
+STATE_FILE = "state.pt"
+
+
+class Checkpoints:
+    """The checkpoints in one folder.
+
+    Args:
+        folder: Where they are; made when the first is written.
+        keep: How many of the newest to keep.
+    """
+
+    def __init__(self, folder: Path, keep: int = 1) -> None:
+        self.folder = folder
+        self.keep = keep
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Write the state after `step` steps, then drop the oldest checkpoints."""
+        final = self.folder / f"step-{step:08d}"
+        write_aside(final, lambda folder: torch.save(state, folder / STATE_FILE))
+        for old in self._complete()[: -self.keep]:
+            shutil.rmtree(self.folder / old)
+
+    def latest(self) -> dict[str, Any] | None:
+        """Read the newest complete checkpoint; None if there is none.
+
+        Raises:
+            PolicyError: If its file cannot be read.
+        """
+        names = self._complete()
+        if not names:
+            return None
+        path = self.folder / names[-1] / STATE_FILE
+        try:
+            return dict(torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as error:
+            raise PolicyError(
+                f"checkpoint {str(path)!r} cannot be read: {error}", fix="delete its folder; the stage then starts earlier"
+            ) from error
+
+    def clear(self) -> None:
+        """Remove all checkpoints."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def _complete(self) -> list[str]:
+        if not self.folder.exists():
+            return []
+        return sorted(path.name for path in self.folder.glob("step-*") if not path.name.endswith(".part"))
+
+
+def write_aside(final: Path, write: Callable[[Path], object]) -> None:
+    """Fill a folder beside `final`, flush it to disk, and rename it to `final`, replacing what was there."""
+    part = final.with_name(final.name + ".part")
+    if part.exists():
+        shutil.rmtree(part)
+    part.mkdir(parents=True)
+    write(part)
+    for path in sorted(part.rglob("*")):
+        _flush(path)
+    _flush(part)
+    if final.exists():
+        shutil.rmtree(final)
+    os.rename(part, final)
+    _flush(final.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def random_state() -> dict[str, Any]:
+    """Return the state of torch's and Python's global generators."""
+    version, numbers, gauss = random.getstate()
+    return {"torch": torch.get_rng_state(), "python": [version, list(numbers), gauss]}
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Restore what `random_state` gave."""
+    torch.set_rng_state(state["torch"])
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers), gauss))

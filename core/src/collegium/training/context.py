@@ -1,0 +1,219 @@
+"""The stage context: what a stage may use while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import torch
+
+from collegium.component import Kind, Use
+from collegium.errors import DataError, RecipeError
+from collegium.events import RolloutsJudged, StepFinished
+from collegium.job import DomainSpec, StageEvent, StageJob
+from collegium.judge import Judge, RewardJudge
+from collegium.kinds.reward import RewardContext
+from collegium.kinds.stage import Edge
+from collegium.kinds.tasks import TaskSource
+from collegium.kinds.teacher import Teacher
+from collegium.task import Demonstration, Sample, Split, Task
+from collegium.training.checkpoint import Checkpoints
+from collegium.training.journal import Journal, finite
+from collegium.verdict import Score, Verdict
+
+Listener: TypeAlias = Callable[[StageEvent], None]
+
+
+class Components(Protocol):
+    """What the context needs of the registry: build a component by name, and its lifecycle hooks."""
+
+    manager: Any
+
+    def build(self, kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> Any:
+        """Instantiate a component with its validated options."""
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A domain as a stage uses it: its tasks, and its verifier wrapped by the core."""
+
+    name: str
+    source: TaskSource
+    judge: Judge
+
+    def tasks(self, split: Split) -> list[Task]:
+        """Return the tasks of a split, marked with the domain's name.
+
+        Raises:
+            DataError: If there is none.
+        """
+        tasks = [replace(task, domain=self.name) for task in self.source.tasks(split)]
+        if not tasks:
+            raise DataError(
+                f"domain {self.name!r} has no {split} task; expected at least one", fix="check its task source's options"
+            )
+        return tasks
+
+    def demonstrations(self) -> list[Demonstration]:
+        """Return the demonstrations, their tasks marked with the domain's name."""
+        return [replace(each, task=replace(each.task, domain=self.name)) for each in self.source.demonstrations()]
+
+
+class StageContext:
+    """Everything a stage may use: its job, inputs, domains, components, and where to leave what it makes.
+
+    Args:
+        job: The stage job.
+        registry: Builds components by name.
+        listener: Told of every event.
+    """
+
+    def __init__(self, job: StageJob, registry: Components, listener: Listener) -> None:
+        self.job = job
+        self.registry = registry
+        self.listener = listener
+        self.directory = Path(job.directory)
+        self.output = self.directory / "output"
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.checkpoints = Checkpoints(self.directory / "checkpoints")
+        self.journal = Journal(self.directory)
+        self.rollouts = 0
+        """Completions sampled so far in this stage."""
+        self.tokens_generated = 0
+        """Tokens sampled so far in this stage."""
+        self.evaluation_metrics: dict[str, float] = {}
+        """What evaluation counts besides its scores."""
+        self._built: dict[str, Domain] = {}
+        self.directory.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def seed(self) -> int:
+        """The job's seed."""
+        return self.job.seed
+
+    @cached_property
+    def domains(self) -> dict[str, Domain]:
+        """The domains that the stage trains on."""
+        return {name: self._domain(spec) for name, spec in self.job.domains.items()}
+
+    @cached_property
+    def evaluation_domains(self) -> dict[str, Domain]:
+        """The domains that its model is evaluated on; those that it also trains on are the same objects."""
+        return {name: self._domain(spec) for name, spec in self.job.evaluate_on.items()}
+
+    def tasks(self, split: Split) -> dict[str, list[Task]]:
+        """Return every domain's tasks of a split."""
+        return {name: domain.tasks(split) for name, domain in self.domains.items()}
+
+    def demonstrations(self) -> dict[str, list[Demonstration]]:
+        """Return every domain's demonstrations; a domain may have none."""
+        return {name: domain.demonstrations() for name, domain in self.domains.items()}
+
+    def texts(self) -> dict[str, list[str]]:
+        """Return every domain's raw text; a domain may have none."""
+        return {name: list(domain.source.texts()) for name, domain in self.domains.items()}
+
+    def inputs(self, edge: Edge) -> list[str]:
+        """Return the folders or hub names that an edge gives, in the recipe's order."""
+        return [artifact.path for artifact in self.job.inputs.get(edge, [])]
+
+    def input(self, edge: Edge) -> str | None:
+        """Return the one input of an edge, or None if the recipe gives none.
+
+        Raises:
+            RecipeError: If it gives several.
+        """
+        paths = self.inputs(edge)
+        if len(paths) > 1:
+            sources = ", ".join(artifact.source for artifact in self.job.inputs[edge])
+            raise RecipeError(f"stage {self.job.id!r}: {edge} takes one input, found {sources}", fix="name one")
+        return paths[0] if paths else None
+
+    @property
+    def init_path(self) -> str:
+        """The model that the stage starts from.
+
+        Raises:
+            RecipeError: If the recipe gives none.
+        """
+        path = self.input("init_from")
+        if path is None:
+            raise RecipeError(f"stage {self.job.id!r} needs init_from", fix="add init_from: STAGE or MODEL to the stage")
+        return path
+
+    @cached_property
+    def teachers(self) -> dict[str, Teacher]:
+        """The teachers by name, none of them opened."""
+        return {name: self.build(use, "teacher") for name, use in self.job.teachers.items()}
+
+    @cached_property
+    def reward_context(self) -> RewardContext:
+        """What a reward source is prepared with."""
+        return RewardContext({name: domain.judge for name, domain in self.domains.items()})
+
+    def build(self, use: Use, kind: Kind) -> Any:
+        """Build a component that the recipe names."""
+        return self.registry.build(kind, use.use, use.options)
+
+    def build_reward(self, use: Use) -> RewardJudge:
+        """Build a reward source, prepare it, and wrap it with its checks, time limit and error budget."""
+        source = self.build(use, "reward")
+        source.prepare(self.reward_context)
+        owner, name = _owner(use)
+        return RewardJudge(source, owner=owner, name=name, policy=self.job.errors)
+
+    def emit(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
+        """Report one optimizer step: to the journal, the listener and the plugins' hooks."""
+        numbers = finite(metrics)
+        self.journal.metrics(step, numbers)
+        self.listener(StageEvent(stage=self.job.id, kind="step", step=step, total=total, metrics=numbers))
+        self.registry.manager.hook.after_step(event=StepFinished(self.job.id, step, numbers))
+
+    def message(self, text: str) -> None:
+        """Tell the listener something in words."""
+        self.listener(StageEvent(stage=self.job.id, kind="message", text=text))
+
+    def write_samples(self, step: int, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> None:
+        """Write some judged samples down, and hand all of them to the plugins' hooks."""
+        padded = [*verdicts, *[None] * (len(samples) - len(verdicts))]
+        rows = [_sample_row(sample, verdict) for sample, verdict in zip(samples, padded, strict=True)]
+        self.journal.samples(step, rows)
+        if verdicts:
+            self.registry.manager.hook.after_rollouts(event=RolloutsJudged(self.job.id, step, samples, verdicts))
+
+    def close(self) -> None:
+        """Release the verifiers."""
+        for domain in self._built.values():
+            domain.judge.close()
+
+    def _domain(self, spec: DomainSpec) -> Domain:
+        key = spec.model_dump_json()
+        if key not in self._built:
+            owner, name = _owner(spec.verifier)
+            verifier = self.build(spec.verifier, "verifier")
+            judge = Judge(verifier, owner=owner, name=name, policy=self.job.errors, domain=spec.name)
+            self._built[key] = Domain(spec.name, self.build(spec.task, "task"), judge)
+        return self._built[key]
+
+
+def _owner(use: Use) -> tuple[str, str]:
+    """Split a component id into its distribution and its short name."""
+    distribution, _, name = use.use.rpartition("/")
+    return distribution or "unknown", name
+
+
+def _sample_row(sample: Sample, verdict: Verdict | None) -> dict[str, Any]:
+    completion = sample.completion
+    row = {
+        "task": sample.task.id,
+        "domain": sample.domain,
+        "prompt": sample.task.prompt_text,
+        "completion": completion.text if completion else None,
+        "finish_reason": completion.finish_reason if completion else None,
+    }
+    if isinstance(verdict, Score):
+        return {**row, "verdict": "score", "value": verdict.value}
+    return row if verdict is None else {**row, "verdict": type(verdict).__name__.lower(), "reason": verdict.reason}

@@ -1,0 +1,90 @@
+"""Evaluation: one greedy completion per held-out task, judged by the domain's own verifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from collegium.builtin_components.engine import TransformersEngine
+from collegium.errors import DataError, VerifierError
+from collegium.job import EvaluationSpec
+from collegium.kinds.engine import Engine
+from collegium.task import Sample
+from collegium.training.context import Domain
+from collegium.training.language_model import LanguageModel
+from collegium.training.rollouts import generate, to_completion
+from collegium.training.tokenizers import encode_prompt
+from collegium.verdict import Abstain, Error, Score, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class DomainScore:
+    """How a model did in one domain.
+
+    Args:
+        score: Mean of the scores given, in [0, 1]; samples without one are in no mean.
+        tasks: Held-out tasks asked.
+        abstained: Tasks on which the verifier had no opinion.
+        errors: Tasks whose judging failed.
+        truncated: Tasks whose completion was cut at the token limit.
+    """
+
+    score: float
+    tasks: int
+    abstained: int
+    errors: int
+    truncated: int
+
+
+def evaluate_model(
+    path: str, domains: Mapping[str, Domain], spec: EvaluationSpec, engine: Engine | None = None
+) -> dict[str, float]:
+    """Return each domain's held-out score of the model in a folder; `evaluate_domains` tells more."""
+    policy = LanguageModel.load(path)
+    return {name: result.score for name, result in evaluate_domains(policy, domains, spec, engine).items()}
+
+
+def evaluate_domains(
+    policy: LanguageModel, domains: Mapping[str, Domain], spec: EvaluationSpec, engine: Engine | None = None
+) -> dict[str, DomainScore]:
+    """Evaluate a model on every domain.
+
+    Raises:
+        DataError: If a held-out set is empty.
+        VerifierError: If a domain's verifier scored nothing.
+    """
+    engine = engine or TransformersEngine()
+    engine.sync(policy, 0)
+    return {name: _evaluate(policy, domain, spec, engine) for name, domain in domains.items()}
+
+
+def _evaluate(policy: LanguageModel, domain: Domain, spec: EvaluationSpec, engine: Engine) -> DomainScore:
+    tasks = domain.tasks("heldout")[: spec.limit]
+    if not tasks:
+        raise DataError(f"domain {domain.name!r}: evaluation.limit {spec.limit} leaves no held-out task", fix="raise it")
+    samples: list[Sample] = []
+    for start in range(0, len(tasks), spec.batch):
+        chunk = tasks[start : start + spec.batch]
+        prompts = [encode_prompt(policy.tokenizer, task.prompt) for task in chunk]
+        made = generate(engine, prompts, spec.sampling, seed=start)
+        completions = [to_completion(each, policy.tokenizer, policy.stop_ids) for each in made]
+        samples += [Sample(task, completion) for task, completion in zip(chunk, completions, strict=True)]
+    return _summarise(domain, samples, domain.judge.judge(samples))
+
+
+def _summarise(domain: Domain, samples: list[Sample], verdicts: list[Verdict]) -> DomainScore:
+    scores = [verdict.value for verdict in verdicts if isinstance(verdict, Score)]
+    if not scores:
+        raise VerifierError(
+            f"domain {domain.name!r}: none of {len(samples)} held-out completions got a score; the first verdict: "
+            f"{verdicts[0]}",
+            fix="check the verifier and the fields of the domain's tasks",
+            owner=domain.judge.owner,
+        )
+    return DomainScore(
+        score=sum(scores) / len(scores),
+        tasks=len(samples),
+        abstained=sum(isinstance(verdict, Abstain) for verdict in verdicts),
+        errors=sum(isinstance(verdict, Error) for verdict in verdicts),
+        truncated=sum(s.completion is not None and s.completion.finish_reason == "length" for s in samples),
+    )

@@ -1,0 +1,92 @@
+"""Run one stage job to its end: what a worker process calls."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import torch
+
+from collegium.errors import CollegiumError
+from collegium.events import StageFailed, StageFinished, StageStarted
+from collegium.job import StageEvent, StageJob, StageOutcome
+from collegium.training.context import Components, Listener, StageContext
+from collegium.training.evaluate import evaluate_domains
+from collegium.training.language_model import LanguageModel
+from collegium.training.seeds import derive, seed_everything
+
+logger = logging.getLogger(__name__)
+
+
+def run_job(job: StageJob, registry: Components, listener: Listener) -> StageOutcome:
+    """Train (unless the artifact is there already), evaluate, and return how it went; a failure is an outcome too.
+
+    Args:
+        job: What to run.
+        registry: Builds components by name and has the lifecycle hooks.
+        listener: Told of every event.
+    """
+    started = time.perf_counter()
+    set_up_torch(job)
+    hooks = registry.manager.hook
+    context = StageContext(job, registry, listener)
+    try:
+        hooks.before_stage(event=StageStarted(job.id, job.use))
+        scores = _train_and_evaluate(context)
+    except Exception as error:
+        logger.exception("stage %s failed", job.id)
+        outcome = _failure(context, error, time.perf_counter() - started)
+        hooks.on_stage_error(event=StageFailed(job.id, job.use, outcome.problem, outcome.owner))
+        return outcome
+    finally:
+        context.close()
+    metrics = context.journal.last_metrics() | context.evaluation_metrics
+    hooks.after_stage(event=StageFinished(job.id, job.use, metrics))
+    return StageOutcome(
+        stage=job.id,
+        status="completed",
+        seconds=time.perf_counter() - started,
+        metrics=metrics,
+        scores=scores,
+        rollouts=context.rollouts,
+        tokens_generated=context.tokens_generated,
+    )
+
+
+def set_up_torch(job: StageJob) -> None:
+    """Set threads, deterministic algorithms and the global seeds."""
+    torch.set_num_threads(job.threads)
+    torch.use_deterministic_algorithms(True)
+    seed_everything(derive(job.seed, job.id))
+
+
+def _train_and_evaluate(context: StageContext) -> dict[str, float]:
+    job = context.job
+    if job.train:
+        context.listener(StageEvent(stage=job.id, kind="started"))
+        context.registry.build("stage", job.use, job.options).run(context)
+    if not job.evaluate_on:
+        return {}
+    policy = LanguageModel.load(context.output / "model", context.device)
+    results = evaluate_domains(policy, context.evaluation_domains, job.evaluation)
+    for domain, result in results.items():
+        counts = {"abstained": result.abstained, "errors": result.errors, "truncated": result.truncated}
+        context.evaluation_metrics |= {f"evaluation/{name}/{domain}": float(count) for name, count in counts.items()}
+    scores = {domain: result.score for domain, result in results.items()}
+    context.listener(StageEvent(stage=job.id, kind="evaluated", metrics=scores))
+    return scores
+
+
+def _failure(context: StageContext, error: Exception, seconds: float) -> StageOutcome:
+    ours = isinstance(error, CollegiumError)
+    owner = error.owner if isinstance(error, CollegiumError) else context.job.use.rpartition("/")[0] or None
+    return StageOutcome(
+        stage=context.job.id,
+        status="failed",
+        seconds=seconds,
+        rollouts=context.rollouts,
+        tokens_generated=context.tokens_generated,
+        problem=str(error) if ours else f"{type(error).__name__}: {error}",
+        owner=owner,
+        kind=type(error).__name__,
+    )

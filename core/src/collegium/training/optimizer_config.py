@@ -1,0 +1,26 @@
+"""Optimizer options that every stage with gradient steps shares (light: no torch)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from collegium.kinds.stage import StageConfig
+
+
+class OptimizerConfig(StageConfig):
+    """AdamW, its schedule and the gradient's clipping."""
+
+    lr: float = Field(default=1e-4, gt=0)
+    """Peak learning rate."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """What the learning rate does after the warm-up; linear and cosine end at 0."""
+    warmup: int = Field(default=0, ge=0)
+    """Steps over which the learning rate rises linearly from 0."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's decay rates."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """AdamW's decoupled weight decay."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Norm to which a step's gradient is clipped."""

@@ -1,0 +1,223 @@
+"""Rollouts: prompts to generations to verdicts to a `RolloutBatch`, with refill of groups that the sampler drops."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from collegium.errors import EngineError
+from collegium.judge import RewardJudge
+from collegium.kinds.engine import Engine, Generation, SamplingParams
+from collegium.kinds.sampler import Sampler
+from collegium.task import Completion, Sample, Task
+from collegium.training.batch import RolloutBatch, collate, rewards_of
+from collegium.training.context import StageContext
+from collegium.training.language_model import LanguageModel
+from collegium.training.seeds import derive
+from collegium.training.tokenizers import decode_completion, encode_prompt, padding
+from collegium.verdict import Abstain, Error, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The rollouts of one prompt."""
+
+    prompt: list[int]
+    generations: list[Generation]
+    samples: list[Sample]
+    verdicts: list[Verdict]
+
+
+class RolloutCollector:
+    """Collect one step's rollouts.
+
+    Args:
+        context: The stage's context; its counters grow with every generation.
+        policy: The model that samples.
+        engine: Generates.
+        sampler: Draws prompts and says which groups are kept.
+        sampling: How to sample.
+        prompts: Prompts of a step.
+        group: Completions of each prompt.
+        reward: Scores the samples; None for stages without rewards.
+        max_refills: How often dropped groups are replaced by further draws.
+    """
+
+    def __init__(
+        self,
+        context: StageContext,
+        policy: LanguageModel,
+        *,
+        engine: Engine,
+        sampler: Sampler,
+        sampling: SamplingParams,
+        prompts: int,
+        group: int,
+        reward: RewardJudge | None,
+        max_refills: int = 0,
+    ) -> None:
+        self.context = context
+        self.policy = policy
+        self.engine = engine
+        self.sampler = sampler
+        self.sampling = sampling
+        self.prompts = prompts
+        self.group = group
+        self.reward = reward
+        self.max_refills = max_refills
+        self._seconds: dict[str, float] = {}
+        sampler.start(context.tasks("train"))
+
+    def collect(self, step: int) -> tuple[RolloutBatch | None, dict[str, float]]:
+        """Sample and judge the step's rollouts.
+
+        Returns:
+            The batch, or None if the sampler dropped every group; and metrics.
+
+        Raises:
+            EngineError: If the engine returns something malformed.
+            VerifierError: If a verifier or the reward source spends its error budget.
+        """
+        self._seconds = {"time/generate": 0.0, "time/judge": 0.0}
+        self.engine.sync(self.policy, step - 1)
+        kept: list[_Group] = []
+        drawn: list[_Group] = []
+        for attempt in range(1 + self.max_refills):
+            wanted = self.prompts - len(kept)
+            if wanted <= 0:
+                break
+            fresh = self._groups(wanted, step, attempt, first=len(drawn))
+            drawn += fresh
+            kept += [each for each in fresh if self._keeps(each)]
+        samples = [sample for each in drawn for sample in each.samples]
+        verdicts = [verdict for each in drawn for verdict in each.verdicts]
+        self.context.write_samples(step, samples, verdicts)
+        metrics = self._metrics(drawn, kept)
+        return (self._batch(kept) if kept else None), metrics
+
+    def _groups(self, count: int, step: int, attempt: int, first: int) -> list[_Group]:
+        seed = derive(self.context.seed, self.context.job.id, step, "rollouts", attempt)
+        tasks = self.sampler.draw(count, random.Random(seed))
+        prompts = [self._prompt(task) for task in tasks]
+        generations = self._generate([prompt for prompt in prompts for _ in range(self.group)], seed)
+        samples = [
+            Sample(task, self._completion(generations[index * self.group + member]), group=first + index)
+            for index, task in enumerate(tasks)
+            for member in range(self.group)
+        ]
+        verdicts = self._judge(samples)
+        return [
+            _Group(prompt, generations[rows], samples[rows], verdicts[rows])
+            for index, prompt in enumerate(prompts)
+            for rows in [slice(index * self.group, (index + 1) * self.group)]
+        ]
+
+    def _prompt(self, task: Task) -> list[int]:
+        return encode_prompt(self.policy.tokenizer, task.prompt)
+
+    def _generate(self, prompts: list[list[int]], seed: int) -> list[Generation]:
+        started = time.perf_counter()
+        generations = generate(self.engine, prompts, self.sampling, seed)
+        self._seconds["time/generate"] += time.perf_counter() - started
+        self.context.rollouts += len(generations)
+        self.context.tokens_generated += sum(len(made.token_ids) for made in generations)
+        return generations
+
+    def _completion(self, made: Generation) -> Completion:
+        return to_completion(made, self.policy.tokenizer, self.policy.stop_ids)
+
+    def _judge(self, samples: list[Sample]) -> list[Verdict]:
+        if self.reward is None:
+            return []
+        started = time.perf_counter()
+        verdicts = self.reward.judge(samples)
+        self._seconds["time/judge"] += time.perf_counter() - started
+        return verdicts
+
+    def _keeps(self, group: _Group) -> bool:
+        """Ask the sampler about the group's scores; a group that has none is not a matter for it."""
+        scores = [value for value in rewards_of(group.verdicts) if not math.isnan(value)]
+        return not scores or self.sampler.keep(scores)
+
+    def _batch(self, groups: list[_Group]) -> RolloutBatch:
+        return collate(
+            [each.prompt for each in groups for _ in each.samples],
+            [made for each in groups for made in each.generations],
+            [sample for each in groups for sample in each.samples],
+            [verdict for each in groups for verdict in each.verdicts],
+            padding(self.policy.tokenizer),
+        )
+
+    def _metrics(self, drawn: list[_Group], kept: list[_Group]) -> dict[str, float]:
+        generations = [made for each in drawn for made in each.generations]
+        tokens = sum(len(made.token_ids) for made in generations)
+        verdicts = [verdict for each in drawn for verdict in each.verdicts]
+        metrics = {
+            "rollouts": float(len(generations)),
+            "groups/drawn": float(len(drawn)),
+            "groups/kept": float(len(kept)),
+            "length": tokens / len(generations),
+            "truncated": mean(made.finish_reason == "length" for made in generations),
+            "time/tokens_per_second": tokens / max(self._seconds["time/generate"], 1e-9),
+            **self._seconds,
+        }
+        if self.reward is not None:
+            metrics["verdicts/abstain"] = mean(isinstance(verdict, Abstain) for verdict in verdicts)
+            metrics["verdicts/error"] = mean(isinstance(verdict, Error) for verdict in verdicts)
+            metrics |= reward_metrics([sample for each in drawn for sample in each.samples], verdicts)
+        return metrics
+
+
+def generate(engine: Engine, prompts: list[list[int]], sampling: SamplingParams, seed: int) -> list[Generation]:
+    """Generate, and check that there is one well-formed generation per prompt.
+
+    Raises:
+        EngineError: If the engine fails or what it returns is malformed; names the engine's class.
+    """
+    name = type(engine).__name__
+    try:
+        made = list(engine.generate(prompts, sampling, seed))
+    except EngineError:
+        raise
+    except Exception as error:
+        raise EngineError(f"{name} failed to generate for {len(prompts)} prompts: {error}") from error
+    if len(made) != len(prompts):
+        raise EngineError(f"{name} returned {len(made)} generations for {len(prompts)} prompts", fix="report it")
+    for index, each in enumerate(made):
+        if not each.token_ids or len(each.token_ids) != len(each.logprobs):
+            found = f"{len(each.token_ids)} tokens with {len(each.logprobs)} log-probs"
+            raise EngineError(f"{name} returned {found} for prompt {index}; expected one log-prob per token, at least one")
+        if not all(math.isfinite(value) for value in each.logprobs):
+            raise EngineError(f"{name} returned a log-prob that is not finite for prompt {index}")
+    return made
+
+
+def to_completion(made: Generation, tokenizer: PreTrainedTokenizerBase, stop_ids: frozenset[int]) -> Completion:
+    """Decode a generation."""
+    text = decode_completion(tokenizer, list(made.token_ids), stop_ids)
+    return Completion(text, made.finish_reason, made.token_ids)
+
+
+def reward_metrics(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[str, float]:
+    """Return the mean reward, over all samples that have one and per domain."""
+    by_domain: defaultdict[str, list[float]] = defaultdict(list)
+    for sample, value in zip(samples, rewards_of(verdicts), strict=True):
+        if not math.isnan(value):
+            by_domain[sample.domain].append(value)
+    every = [value for values in by_domain.values() for value in values]
+    return {
+        **({"reward": mean(every)} if every else {}),
+        **{f"reward/{domain}": mean(values) for domain, values in sorted(by_domain.items())},
+    }
+
+
+def mean(values: Iterable[float]) -> float:
+    """Return the mean, or NaN of nothing (which no journal shows)."""
+    numbers = list(values)
+    return sum(numbers) / len(numbers) if numbers else math.nan
