@@ -73,6 +73,8 @@ class StageJob(Config):
     """CPU threads that the worker may use for tensor work."""
     train: bool = True
     """False when the artifact is already in the store (at `directory`/output) and only its evaluation is missing."""
+    model: str | None = None
+    """With `train` false: the model to evaluate (folder or hub name); default the one in `directory`/output/model."""
     blocked: tuple[str, ...] = ()
     """Distributions that must not be loaded."""
 

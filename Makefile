@@ -1,0 +1,39 @@
+# Two commands for a newcomer: `make demo` and `make test`. Each sets up .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MEMBERS := core plugins verifiers teachers tests
+plugin ?=
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: setup demo test lint bench clean
+
+setup: $(VENV)/.ready
+
+# torch first, pinned exactly: a range would pull whatever accelerator build is newest
+$(VENV)/.ready: requirements-dev.txt constraints.txt $(wildcard */pyproject.toml */*/pyproject.toml)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Collegium needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check hatchling editables -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -r requirements-dev.txt -c constraints.txt
+	touch $@
+
+demo: setup
+	$(BIN)/collegium run recipes/quickstart.yaml --out runs/quickstart
+
+test: setup
+	$(BIN)/python -m pytest $(if $(plugin),plugins/$(plugin),$(MEMBERS))
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(wildcard core/src plugins/*/src verifiers/*/src teachers/*/src)
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python tests/benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) runs .collegium
