@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from collegium.errors import PluginError
+
 
 @dataclass(slots=True)
 class TokenStreams:
@@ -49,3 +51,18 @@ class LossOutput:
 
     loss: Tensor
     stats: dict[str, Tensor] = field(default_factory=dict)
+
+
+def require(holder: object, stream: str, reader: str) -> Tensor:
+    """Return a stream of a batch or micro-batch that `reader` (a loss or an advantage term) cannot do without.
+
+    Raises:
+        PluginError: If it is not there.
+    """
+    found = getattr(holder, stream)
+    if not isinstance(found, Tensor):
+        raise PluginError(
+            f"{reader} reads the stream {stream!r}, which the stage did not provide",
+            fix=f"name {stream!r} in the component's `needs`, and use it in a stage that has this stream",
+        )
+    return found
