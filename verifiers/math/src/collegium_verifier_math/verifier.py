@@ -1,0 +1,147 @@
+"""The `math` verifier: find the answer, compare plain numbers exactly, ask a worker process about the rest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from collegium import Completion, Config, Error, Score, Task, Verdict, Verifier
+from collegium_verifier_math.extraction import Extraction, extract, without_thinking
+from collegium_verifier_math.plain_number import last_plain_number, plain_number
+from collegium_verifier_math.pool import WorkerPool
+
+LONGEST_ANSWER = 2_000
+"""Characters of an answer; a longer one is wrong."""
+SEARCHED_TAIL = 4_000
+"""Characters at the end of an unmarked completion in which `lenient` looks for an answer."""
+MOST_KEPT = 200
+"""Characters of an answer that are kept in a verdict's details."""
+
+
+class MathConfig(Config):
+    """Options of the `math` verifier."""
+
+    mode: Literal["strict", "lenient"] = "lenient"
+    """``strict`` takes only a marked answer (or a number that is the whole completion) and compares decimals exactly;
+    ``lenient`` falls back on the last number or formula and lets an answer differ from a decimal reference by one part
+    in a million."""
+    answer_after: str | None = Field(default=None, min_length=1)
+    """If given, the answer is what follows this mark's last occurrence on its line, and nothing else is looked at."""
+    cpu_s: float = Field(default=3.0, gt=0, le=60)
+    """CPU seconds that a worker may spend on one answer; an answer that takes more is wrong, with the reason in `details`."""
+    workers: int = Field(default=min(2, os.cpu_count() or 1), ge=1, le=64)
+    """Most worker processes; none is started before an answer needs more than plain numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What only a worker can decide: whether `answer` equals `gold` (for the task of this id)."""
+
+    gold: str
+    answer: Extraction
+    task: str
+
+
+class MathVerifier(Verifier):
+    """Judge whether a completion's answer equals `task.reference`: `Score` 1 or 0.
+
+    A missing or unparseable reference is an `Error`. An answer that is missing, cannot be parsed or exceeds its limits is a
+    `Score` of 0 whose details say so. Source of the symbolic rules: the `math-verify` library.
+    """
+
+    Config = MathConfig
+    timeout_s = 60.0
+    """The pool keeps the per-answer limit itself; this leaves room for starting a worker on a busy machine."""
+
+    def __init__(self, config: Config | dict[str, object] | None = None) -> None:
+        super().__init__(config)
+        self._pool = WorkerPool(self.config.workers, self.config.cpu_s)
+
+    def verify(self, completion: Completion, task: Task) -> Verdict:
+        """Judge one completion."""
+        found = self._judge_in_process(completion, task)
+        return self._ask(found) if isinstance(found, Question) else found
+
+    def verify_batch(self, completions: Sequence[Completion], tasks: Sequence[Task]) -> Sequence[Verdict]:
+        """Judge many; those that need a worker process run on all workers at once."""
+        found = [self._judge_in_process(each, task) for each, task in zip(completions, tasks, strict=True)]
+        questions = [each for each in found if isinstance(each, Question)]
+        if not questions:
+            return [each for each in found if not isinstance(each, Question)]
+        with ThreadPoolExecutor(self.config.workers) as threads:
+            answers = threads.map(self._ask, questions)
+            return [next(answers) if isinstance(each, Question) else each for each in found]
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self._pool.close()
+
+    def _judge_in_process(self, completion: Completion, task: Task) -> Verdict | Question:
+        """Judge what plain text and plain numbers can decide; else say what to ask a worker."""
+        gold = _gold(task)
+        if gold is None:
+            return Error(f"task {task.id!r} has no reference answer")
+        answer = self._answer(completion.text)
+        if answer is None:
+            return Score(0.0, {"answer": None, "why": "no answer found"})
+        if len(answer.text) > LONGEST_ANSWER:
+            return _zero(answer, f"the answer has more than {LONGEST_ANSWER} characters")
+        return self._compare_numbers(gold, answer) or Question(gold, answer, task.id)
+
+    def _answer(self, text: str) -> Extraction | None:
+        found = extract(text, self.config.answer_after)
+        if found is not None and found.text:
+            return found
+        if self.config.answer_after is not None:
+            return None
+        body = without_thinking(text).strip()
+        if self.config.mode == "strict":
+            return Extraction(body, "whole") if plain_number(body) is not None else None
+        number = last_plain_number(body)
+        if number is not None:
+            return Extraction(number, "last number")
+        return Extraction(body[-SEARCHED_TAIL:][-LONGEST_ANSWER:], "whole") if body else None
+
+    def _compare_numbers(self, gold: str, answer: Extraction) -> Verdict | None:
+        expected, found = plain_number(gold), plain_number(answer.text)
+        if expected is None or found is None:
+            return None
+        same = found == expected
+        if self.config.mode == "lenient" and expected.denominator > 1:
+            same = abs(found - expected) * 1_000_000 <= abs(expected)
+        return Score(float(same), _details(answer))
+
+    def _ask(self, question: Question) -> Verdict:
+        answer = question.answer
+        outcome = self._pool.ask(question.gold, answer.text)
+        if outcome.kind == "gold":
+            return Error(f"reference {question.gold[:MOST_KEPT]!r} of task {question.task!r}: {outcome.note}")
+        if outcome.kind == "failed":
+            return Error(outcome.note)
+        if outcome.kind == "answer":
+            return _zero(answer, outcome.note)
+        if not outcome.parsed:
+            return _zero(answer, "the answer cannot be parsed")
+        return Score(float(outcome.equal), _details(answer))
+
+
+def _gold(task: Task) -> str | None:
+    """Return the reference answer: the marked part of a worked solution, or all of it; None if there is none."""
+    text = (task.reference or "").strip()
+    if not text or len(text) > 50 * LONGEST_ANSWER:
+        return None
+    marked = extract(text) if "####" in text or "\\boxed" in text else None
+    return (marked.text if marked else text[-LONGEST_ANSWER:]) or None
+
+
+def _details(answer: Extraction) -> dict[str, str]:
+    return {"answer": answer.text[:MOST_KEPT], "found_by": answer.how}
+
+
+def _zero(answer: Extraction, why: str) -> Score:
+    return Score(0.0, {**_details(answer), "why": why})
