@@ -67,7 +67,7 @@ def _train_and_evaluate(context: StageContext) -> dict[str, float]:
         context.registry.build("stage", job.use, job.options).run(context)
     if not job.evaluate_on:
         return {}
-    policy = LanguageModel.load(context.output / "model", context.device)
+    policy = LanguageModel.load(job.model or context.output / "model", context.device)
     results = evaluate_domains(policy, context.evaluation_domains, job.evaluation)
     for domain, result in results.items():
         counts = {"abstained": result.abstained, "errors": result.errors, "truncated": result.truncated}

@@ -1,0 +1,1 @@
+"""Fixtures for plugin authors: ``pytest_plugins = ["collegium.testing.fixtures"]``."""

@@ -1,0 +1,116 @@
+"""Run a stage as a worker runs it, on toy domains and with real components: for tests of stage plugins."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from collegium.component import Component, Kind, Use, component
+from collegium.job import DomainSpec, EvaluationSpec, InputArtifact, StageEvent, StageJob, StageOutcome
+from collegium.kinds.engine import SamplingParams
+from collegium.plugins.discovery import PluginRecord, discover
+from collegium.plugins.registry import Registry
+from collegium.testing.toy_domain import ALPHABET
+from collegium.training.execute import run_job
+
+TOY = "collegium-toy"
+TOY_COMPONENTS: tuple[tuple[Kind, Component], ...] = (
+    ("task", component("toy", "collegium.testing.toy_domain:ToyTasks", "Copy or reverse a word.")),
+    ("verifier", component("toy", "collegium.testing.toy_domain:ToyVerifier", "Exact match.")),
+)
+TOY_MODEL = {
+    "architecture": "llama",
+    "sizes": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 64,
+        "tie_word_embeddings": True,
+    },
+    "tokenizer": {"characters": ALPHABET},
+}
+"""Options of a model of some twenty thousand weights."""
+
+
+def toy_registry(more: Sequence[tuple[Kind, Component]] = ()) -> Registry:
+    """Return the installed plugins together with the toy domain and further components of a test."""
+    manager, records = discover()
+    toy = PluginRecord(TOY, "0", __name__, "loaded", components=(*TOY_COMPONENTS, *more))
+    return Registry(manager, [*records, toy])
+
+
+def toy_domain(name: str, verifier: Mapping[str, Any] | None = None, **options: Any) -> DomainSpec:
+    """Return a toy domain, ready for a job."""
+    return DomainSpec(
+        name=name,
+        task=Use(use=f"{TOY}/toy", options={"operation": name, **options}),
+        verifier=Use(use=f"{TOY}/toy", options=dict(verifier or {})),
+    )
+
+
+def toy_job(
+    use: str,
+    options: Mapping[str, Any],
+    directory: Path,
+    *,
+    domains: Sequence[DomainSpec],
+    inputs: Mapping[Any, str | Path] | None = None,
+    evaluate: bool = False,
+    **fields: Any,
+) -> StageJob:
+    """Return a stage job in a folder.
+
+    Args:
+        use: Full id of the stage.
+        options: Its options.
+        directory: Where it runs.
+        domains: What it trains on (and is evaluated on, if `evaluate`).
+        inputs: Edge to the one folder it gives.
+        evaluate: Whether to evaluate on the domains.
+        fields: Further fields of the job.
+    """
+    named = {domain.name: domain for domain in domains}
+    edges = {edge: [InputArtifact(source=str(edge), path=str(path))] for edge, path in (inputs or {}).items()}
+    base: dict[str, Any] = {
+        "id": directory.name,
+        "use": use,
+        "options": dict(options),
+        "seed": 1,
+        "domains": named,
+        "evaluate_on": named if evaluate else {},
+        "evaluation": EvaluationSpec(sampling=SamplingParams(max_tokens=8, temperature=0.0)),
+        "inputs": edges,
+        "directory": str(directory),
+    }
+    return StageJob(**{**base, **fields})
+
+
+def run_toy(
+    job: StageJob, registry: Registry | None = None, events: list[StageEvent] | None = None
+) -> StageOutcome:
+    """Run a job in this process as a worker does."""
+    return run_job(job, registry or toy_registry(), (events if events is not None else []).append)
+
+
+def kill_after(job: StageJob, step: int) -> None:
+    """Run a job and end this process without any clean-up once a step is reported; never returns.
+
+    Call it in a process of its own: ``python -c "..."``, or ``python -m collegium.testing.stages JOB.json STEP``.
+    """
+    import os
+    import signal
+
+    def listen(event: StageEvent) -> None:
+        if event.kind == "step" and event.step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    outcome = run_job(job, toy_registry(), listen)
+    raise SystemExit(f"the stage ended before step {step}: {outcome}")
+
+
+if __name__ == "__main__":
+    kill_after(StageJob.model_validate_json(Path(sys.argv[1]).read_text()), int(sys.argv[2]))

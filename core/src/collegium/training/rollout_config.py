@@ -1,0 +1,45 @@
+"""Options that stages learning from rollouts share (light: no torch)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from collegium.component import Use, UseEngine, UseSampler
+from collegium.kinds.engine import SamplingParams
+from collegium.training.optimizer_config import OptimizerConfig
+
+
+class RolloutConfig(OptimizerConfig):
+    """Steps, rollouts, and how a batch of them becomes optimizer steps."""
+
+    steps: int = Field(default=60, ge=1)
+    """Batches of rollouts."""
+    prompts: int = Field(default=32, ge=1)
+    """Prompts of a batch."""
+    group: int = Field(default=8, ge=1)
+    """Completions of each prompt."""
+    sampling: SamplingParams = SamplingParams()
+    """How to sample them."""
+    engine: UseEngine = Use(use="transformers")
+    """What samples them."""
+    sampler: UseSampler = Use(use="shuffled")
+    """Which prompts, and which groups are kept."""
+    max_refills: int = Field(default=0, ge=0)
+    """How often the groups that the sampler drops are replaced by further draws."""
+    epochs: int = Field(default=1, ge=1)
+    """Passes over a batch."""
+    minibatches: int = Field(default=1, ge=1)
+    """Optimizer steps of a pass."""
+    micro_batch: int = Field(default=64, ge=1)
+    """Sequences of one forward and backward pass."""
+    aggregation: Literal["sequence-mean", "token-mean", "constant"] = "token-mean"
+    """From per-token losses to one number; ``constant`` divides by `sampling.max_tokens`."""
+    handshake: float = Field(default=0.05, gt=0)
+    """Greatest mean difference, in nats, of engine's and trainer's log-probs on the first batch."""
+
+    @property
+    def optimizer_steps(self) -> int:
+        """Optimizer steps of the whole stage."""
+        return self.steps * self.epochs * self.minibatches

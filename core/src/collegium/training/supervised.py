@@ -1,0 +1,61 @@
+"""Supervised steps: next-token prediction on examples, packed or padded, with the step loop around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from torch import Tensor
+
+from collegium.training.context import StageContext
+from collegium.training.language_model import LanguageModel
+from collegium.training.logprobs import token_logprobs
+from collegium.training.loop import StepLoop
+from collegium.training.packing import Example, check_length, indices_of_step, lay_out, pack, pad
+from collegium.training.seeds import derive
+from collegium.training.supervised_config import SupervisedConfig
+from collegium.training.tokenizers import padding
+from collegium.training.trainer import Trainer
+
+
+def train_on_examples(
+    context: StageContext, policy: LanguageModel, examples: Sequence[Example], config: SupervisedConfig
+) -> None:
+    """Train on examples, epoch after epoch, and leave the model in the stage's output.
+
+    Raises:
+        DataError: If an example is too long for a row.
+        PolicyError: If a loss is not finite.
+    """
+    for example in examples:
+        check_length(example, config.row_tokens)
+    policy.model.train()
+    trainer = Trainer(policy, config, config.steps)
+    seed = derive(context.seed, context.job.id, "order")
+
+    def step(number: int) -> dict[str, float]:
+        chosen = [examples[index] for index in indices_of_step(number, config.batch, len(examples), seed)]
+        return supervised_step(trainer, chosen, config)
+
+    StepLoop(context, trainer, config.steps).run(step)
+
+
+def supervised_step(trainer: Trainer, examples: Sequence[Example], config: SupervisedConfig) -> dict[str, float]:
+    """Do one optimizer step on the mean loss of the examples' trained tokens."""
+    rows = pack(examples, config.row_tokens) if config.layout == "packed" else pad(examples)
+    trained = sum(len(example.token_ids) - example.start for example in examples)
+
+    def loss_of(part: Sequence[Sequence[Example]]) -> Tensor:
+        return -trained_logprobs(trainer.policy, part).sum() / trained
+
+    parts = [rows[start : start + config.micro_batch] for start in range(0, len(rows), config.micro_batch)]
+    metrics = trainer.step([lambda part=part: loss_of(part) for part in parts], [each.name for each in examples])
+    return {**metrics, "tokens": float(trained), "rows": float(len(rows))}
+
+
+def trained_logprobs(policy: LanguageModel, rows: Sequence[Sequence[Example]]) -> Tensor:
+    """Return the log-prob of each trained token of laid-out examples, ``[N]``."""
+    laid = lay_out(rows, padding(policy.tokenizer))
+    token_ids, trained = laid.token_ids.to(policy.device), laid.trained.to(policy.device)
+    mask = laid.attention_mask(policy.model.dtype).to(policy.device)
+    hidden = policy.hidden_states(token_ids, mask, laid.position_ids.to(policy.device))
+    states = hidden[:, :-1][trained[:, 1:]]
+    return token_logprobs(states, policy.head, token_ids[trained], bias=policy.head_bias)[0]

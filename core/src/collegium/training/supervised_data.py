@@ -1,0 +1,89 @@
+"""Demonstrations from JSON Lines files and from domains, as examples to train on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from collegium.errors import DataError
+from collegium.task import Demonstration
+from collegium.training.packing import Example
+from collegium.training.tokenizers import Prompt, encode_completion, encode_prompt
+
+DATA_FILE = "data.jsonl"
+"""Name of a data artifact's file in its folder."""
+
+
+def to_example(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, completion: str, name: str) -> Example:
+    """Encode a prompt and its completion; only the completion, end of sequence included, is trained.
+
+    Raises:
+        DataError: If the prompt is empty or something cannot be encoded.
+    """
+    prompt_ids = encode_prompt(tokenizer, prompt)
+    if not prompt_ids:
+        raise DataError(f"example {name!r} has an empty prompt", fix="give it a prompt of at least one token")
+    return Example((*prompt_ids, *encode_completion(tokenizer, completion)), len(prompt_ids), name)
+
+
+def demonstration_examples(
+    tokenizer: PreTrainedTokenizerBase, demonstrations: Iterable[Demonstration]
+) -> list[Example]:
+    """Encode demonstrations."""
+    return [to_example(tokenizer, each.task.prompt, each.completion, each.task.id) for each in demonstrations]
+
+
+def read_examples(tokenizer: PreTrainedTokenizerBase, path: Path) -> list[Example]:
+    """Encode the rows ``{"prompt", "completion"}`` of a JSON Lines file, or of a data artifact's folder.
+
+    Raises:
+        DataError: If it is missing, truncated, malformed or empty; names file and line.
+    """
+    file = path / DATA_FILE if path.is_dir() else path
+    examples = [
+        to_example(tokenizer, _prompt(row["prompt"], file, number), row["completion"], f"{file.name}:{number}")
+        for number, row in _rows(file)
+    ]
+    if not examples:
+        raise DataError(f"{str(file)!r} has no row, expected at least one", fix="run the step that makes it again")
+    return examples
+
+
+def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"data file {str(file)!r} cannot be read: {error}", fix="check the path") from error
+    if text and not text.endswith("\n"):
+        number = text.count("\n") + 1
+        raise DataError(
+            f"{file}:{number}: the file ends within a line; it looks truncated",
+            fix="fetch or write it again; each row ends with a newline",
+        )
+    for number, line in enumerate(text.splitlines(), start=1):
+        yield number, _row(line, file, number)
+
+
+def _row(line: str, file: Path, number: int) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{file}:{number}: not JSON: {error}", fix="mend or remove the line") from error
+    if not isinstance(row, dict) or not isinstance(row.get("completion"), str) or "prompt" not in row:
+        found = sorted(row) if isinstance(row, dict) else type(row).__name__
+        raise DataError(
+            f'{file}:{number}: expected {{"prompt": ..., "completion": "..."}}, found {found}', fix="mend the line"
+        )
+    return row
+
+
+def _prompt(value: Any, file: Path, number: int) -> Prompt:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(isinstance(turn, dict) and {"role", "content"} <= set(turn) for turn in value):
+        return tuple({"role": turn["role"], "content": turn["content"]} for turn in value)
+    raise DataError(f"{file}:{number}: prompt must be text or a list of chat messages", fix="mend the line")

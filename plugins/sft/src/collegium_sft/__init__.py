@@ -1,0 +1,1 @@
+"""Supervised stages: pretraining on text, fine-tuning on demonstrations."""

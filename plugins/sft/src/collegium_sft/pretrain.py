@@ -1,0 +1,79 @@
+"""Pretraining: next-token prediction on raw text. Documents longer than a row are cut into pieces; each ends with end of sequence."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from collegium import DataError, Stage
+from collegium.training.context import StageContext
+from collegium.training.initialise import initialise
+from collegium.training.language_model import LanguageModel
+from collegium.training.packing import Example
+from collegium.training.seeds import derive
+from collegium.training.supervised import train_on_examples
+from collegium.training.tokenizers import encode_completion
+
+from collegium_sft.configs import PretrainConfig
+from collegium_sft.selection import chosen_domains
+
+
+class PretrainStage(Stage):
+    """Train on the text of the domains and of a file, from scratch or from `init_from`."""
+
+    Config = PretrainConfig
+
+    def run(self, context: StageContext) -> None:
+        """Start the model, cut the text, and train on it."""
+        start = context.input("init_from")
+        if start is None:
+            policy = initialise(self.config.model, derive(context.seed, context.job.id, "weights"))
+            policy.model.to(context.device)
+        else:
+            policy = LanguageModel.load(start, context.device)
+        texts = self.texts(context)
+        pieces = [piece for name, text in texts for piece in cut(policy.tokenizer, text, name, self.config.row_tokens)]
+        train_on_examples(context, policy, pieces, self.config)
+
+    def texts(self, context: StageContext) -> list[tuple[str, str]]:
+        """Return every document with the name of where it comes from.
+
+        Raises:
+            DataError: If there is none.
+        """
+        offered = context.texts()
+        chosen = chosen_domains(self.config.domains, offered, context.job.id)
+        texts = [(f"{name}/{index}", text) for name in chosen for index, text in enumerate(offered[name]) if text]
+        if self.config.text is not None:
+            texts += read_documents(Path(self.config.text))
+        if not texts:
+            raise DataError(
+                f"stage {context.job.id!r} has no text: no domain's task source offers any and text: is not given",
+                fix="give a domain whose task source has texts(), or text: FILE",
+            )
+        return texts
+
+
+def read_documents(path: Path) -> list[tuple[str, str]]:
+    """Return the documents of a text file, which blank lines separate.
+
+    Raises:
+        DataError: If it is missing or empty.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"text file {str(path)!r} cannot be read: {error}", fix="check the path") from error
+    documents = [part for part in re.split(r"\n\s*\n", text) if part.strip()]
+    if not documents:
+        raise DataError(f"text file {str(path)!r} is empty, expected at least one document", fix="check the path")
+    return [(f"{path.name}#{index}", part) for index, part in enumerate(documents)]
+
+
+def cut(tokenizer: PreTrainedTokenizerBase, text: str, name: str, row_tokens: int) -> list[Example]:
+    """Cut a document into examples of at most a row; each piece's first token is read only, as nothing predicts it."""
+    ids = encode_completion(tokenizer, text)
+    pieces = [tuple(ids[start : start + row_tokens]) for start in range(0, len(ids), row_tokens)]
+    return [Example(piece, 1, name) for piece in pieces if len(piece) > 1]
