@@ -7,11 +7,12 @@ import os
 import signal
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from collegium.planning.plan import Plan
+if TYPE_CHECKING:
+    from collegium.planning.plan import Plan
 
 DEFAULT_STORE = ".collegium/store"
 

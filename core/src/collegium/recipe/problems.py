@@ -31,7 +31,8 @@ def problems_of(
         owner: The distribution that the model belongs to.
         extra_keys: Keys that are valid here besides the model's fields.
     """
-    for fault in error.errors():
+    # unknown keys first: a misspelt key often shows as a missing one, too
+    for fault in sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden"):
         loc = [str(part) for part in fault["loc"]]
         path = [*prefix, *loc]
         where = sources.locate(path)
