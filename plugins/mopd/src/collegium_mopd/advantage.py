@@ -22,7 +22,7 @@ from collegium_mopd.config import DistillConfig
 
 
 class Distill(Advantage):
-    """``coefficient * clip(log teacher - log old)``: positive where the teacher likes a token better than the student."""
+    """``coefficient * clip(log teacher - log old)``: positive where the teacher likes the token better."""
 
     Config = DistillConfig
     needs: ClassVar[frozenset[str]] = frozenset({"old", "teacher"})
@@ -35,8 +35,8 @@ class Distill(Advantage):
 
 
 def distill(teacher: Tensor, old: Tensor, mask: Tensor, *, coefficient: float, clip: float) -> Tensor:
-    """Return `coefficient` times the clipped log-ratio of the teacher to the student, ``[B, T]``, without gradient.
+    """Return `coefficient` times the clipped log-ratio of teacher to student, ``[B, T]``, without gradient.
 
-    It is zero outside the mask. A teacher that gives a token no probability at all (minus infinity) counts as ``-clip``.
+    It is zero outside the mask. A teacher that gives a token no probability (minus infinity) counts as ``-clip``.
     """
     return torch.where(mask, coefficient * (teacher - old).detach().clamp(-clip, clip), 0.0)

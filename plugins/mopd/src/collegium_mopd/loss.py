@@ -32,7 +32,7 @@ class SampledToken(Loss):
     needs: ClassVar[frozenset[str]] = frozenset({"current", "behaviour", "advantage"})
 
     def per_token(self, streams: TokenStreams) -> LossOutput:
-        """Return the loss and its statistics: importance, masked share, and sampled KL where there is a teacher stream."""
+        """Return the loss and its statistics: importance, masked share, and sampled KL if there is a teacher stream."""
         behaviour = require(streams, "behaviour", "loss sampled-token")
         advantage = require(streams, "advantage", "loss sampled-token")
         weight = windowed_importance(streams.current - behaviour, self.config.ratio_low, self.config.ratio_high)

@@ -1,0 +1,43 @@
+"""Dynamic sampling."""
+
+import random
+
+import pytest
+from collegium_grpo.samplers import Dynamic
+
+from collegium import Task
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("rewards", "kept"),
+    [
+        ([1.0, 0.0, 1.0], True),
+        ([1.0, 1.0, 1.0], False),
+        ([0.0, 0.0], False),
+        ([1.0, NAN, 1.0], False),
+        ([1.0, NAN, 0.0], True),
+        ([1.0], False),
+        ([NAN, NAN], False),
+        ([], False),
+    ],
+)
+def test_groups_are_kept_exactly_when_their_scored_samples_differ(rewards, kept):
+    assert Dynamic().keep(rewards) is kept
+
+
+def test_rewards_within_the_spread_are_alike():
+    assert not Dynamic({"spread": 0.1}).keep([0.5, 0.55])
+    assert Dynamic({"spread": 0.1}).keep([0.5, 0.65])
+
+
+def test_a_resumed_sampler_draws_what_it_would_have_drawn():
+    pools = {name: [Task(f"{name}{index}", "?", domain=name) for index in range(5)] for name in ("math", "code")}
+    first, resumed = Dynamic(), Dynamic()
+    first.start(pools)
+    resumed.start(pools)
+    drawn = first.draw(6, random.Random(1))
+    assert {task.domain for task in drawn} == {"math", "code"}
+    resumed.load_state_dict(first.state_dict())
+    assert resumed.draw(7, random.Random(2)) == first.draw(7, random.Random(2))
