@@ -7,7 +7,7 @@ plugin ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint docs bench clean
 
 setup: $(VENV)/.ready
 
@@ -31,6 +31,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(wildcard core/src plugins/*/src verifiers/*/src teachers/*/src)
 	$(BIN)/lint-imports
+
+docs: setup
+	$(BIN)/python docs/make_hooks.py
 
 bench: setup
 	$(BIN)/python tests/benchmarks/run.py

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -118,15 +118,17 @@ UseTeacher = Annotated[Use, OfKind("teacher")]
 UseEngine = Annotated[Use, OfKind("engine")]
 
 
+AnyConfig: TypeAlias = Config
+
+
 class Configurable:
     """Base of every component class: holds its validated `Config`.
 
     A subclass declares ``class Config(Config): ...`` inside itself, or points `Config` at a class in a light module.
     """
 
-    Config: ClassVar[type[Config]] = Config
+    Config: ClassVar[type[AnyConfig]] = AnyConfig
 
-    def __init__(self, config: Config | Mapping[str, Any] | None = None) -> None:
-        if config is None:
-            config = {}
-        self.config: Any = config if isinstance(config, self.Config) else self.Config.model_validate(dict(config))
+    def __init__(self, config: AnyConfig | Mapping[str, Any] | None = None) -> None:
+        model = type(self).Config
+        self.config: Any = config if isinstance(config, model) else model.model_validate(config or {})

@@ -28,8 +28,9 @@ class Score:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.value, str) or not math.isfinite(self.value):
-            raise ValueError(f"a score must be a finite number, got {self.value!r}")
+        value: object = self.value  # annotations are not enforced: a plugin may pass anything
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(f"a score must be a finite number, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True)

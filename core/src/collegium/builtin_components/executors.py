@@ -32,14 +32,17 @@ class InProcessExecutor(Executor):
         return run_guarded(job, listener)
 
 
+class LocalConfig(Config):
+    """Options of the executor `local`."""
+
+    workers: int = Field(default=2, ge=1)
+    """Stages that run at once."""
+
+
 class LocalExecutor(Executor):
     """Run each stage in a worker process of its own; independent stages side by side."""
 
-    class Config(Config):
-        """Options of the local executor."""
-
-        workers: int = Field(default=2, ge=1)
-        """Stages that run at once."""
+    Config = LocalConfig
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)

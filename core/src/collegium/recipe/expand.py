@@ -133,9 +133,9 @@ class Expansion:
 
     def _expand(self, entry: _Entry) -> Iterator[StageNode]:
         raw = entry.raw
-        for domain in raw.per:
-            if raw.for_each is None or domain not in self._domains_of(entry):
-                self.problem((*entry.path, "per", domain), f"`per` names {domain!r}, which this stage has no member for")
+        for name in raw.per:
+            if raw.for_each is None or name not in self._domains_of(entry):
+                self.problem((*entry.path, "per", name), f"`per` names {name!r}, which this stage has no member for")
         for domain, node_id in self.members[entry.base_id()].items():
             options = {**entry.options, **raw.per.get(domain or "", {})}
             domains = (domain,) if domain else self._domains_of(entry)
@@ -228,7 +228,8 @@ class Expansion:
                 domain = next((d for members in self.members.values() for d, n in members.items() if n == target), None)
                 if domain is None:
                     self.problem(
-                        (*path, "from"), f"{target!r} is one stage; `from` takes a stage with for_each: domain",
+                        (*path, "from"),
+                        f"{target!r} is one stage; `from` takes a stage with for_each: domain",
                         f"write `<domain>: {{stage: {target}}}` for each domain that it teaches",
                     )
                 elif domain in domains:

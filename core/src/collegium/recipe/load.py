@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
@@ -64,7 +64,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), profile: str | 
     return LoadedRecipe(_validate(resolved, sources, path), sources, resolved, path)
 
 
-def _with_bases(path: Path, chain: tuple[Path, ...]) -> tuple[DictConfig, SourceMap]:
+def _with_bases(path: Path, chain: tuple[Path, ...]) -> tuple[Any, SourceMap]:
     """Read a file and what it extends; the file itself wins."""
     resolved = path.resolve()
     if resolved in chain:
@@ -72,17 +72,17 @@ def _with_bases(path: Path, chain: tuple[Path, ...]) -> tuple[DictConfig, Source
         raise RecipeError(f"recipes extend each other in a circle: {circle}", where=Location(str(path)))
     data, own = read_yaml(path)
     bases = data.pop("extends", [])
-    merged = OmegaConf.create({})
+    merged: Any = OmegaConf.create({})
     sources = SourceMap()
     for base in [bases] if isinstance(bases, str) else bases:
         base_data, base_sources = _with_bases(path.parent / base, (*chain, resolved))
         merged = OmegaConf.merge(merged, base_data)
         sources.update(base_sources)
     sources.update(own)
-    return OmegaConf.merge(merged, OmegaConf.create(data)), sources  # type: ignore[return-value]
+    return OmegaConf.merge(merged, OmegaConf.create(data)), sources
 
 
-def _parse_overrides(overrides: Sequence[str]) -> tuple[DictConfig, SourceMap]:
+def _parse_overrides(overrides: Sequence[str]) -> tuple[Any, SourceMap]:
     for item in overrides:
         if "=" not in item:
             raise RecipeError(f"override {item!r} must have the form key=value", where=Location("command line"))
@@ -94,7 +94,7 @@ def _parse_overrides(overrides: Sequence[str]) -> tuple[DictConfig, SourceMap]:
     return OmegaConf.from_dotlist(list(overrides)), sources
 
 
-def _profile_patch(merged: DictConfig, chosen: str, sources: SourceMap) -> Any:
+def _profile_patch(merged: Any, chosen: str, sources: SourceMap) -> Any:
     """Return the chosen profile's patch; None where the recipe has no profiles and names the default one."""
     profiles = merged.get("profiles") or {}
     if chosen in profiles:

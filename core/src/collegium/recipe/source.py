@@ -63,7 +63,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], SourceMap]:
     return data, SourceMap(dict(_places(root, str(path), ())))
 
 
-def _places(node: yaml.Node, file: str, path: KeyPath) -> Iterator[tuple[KeyPath, Location]]:
+def _places(node: yaml.Node | None, file: str, path: KeyPath) -> Iterator[tuple[KeyPath, Location]]:
     if isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:

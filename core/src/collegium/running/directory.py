@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import yaml
 
@@ -32,7 +32,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._held: IO[str] | None = None
+        self._held: int | None = None
 
     @classmethod
     def create(cls, path: Path, resolved: Mapping[str, Any]) -> RunDirectory:
@@ -50,6 +50,7 @@ class RunDirectory:
             text = yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True)
             (path / RECIPE).write_text(text, encoding="utf-8")
         except OSError as error:
+            directory.release()
             if isinstance(error, StoreError):
                 raise
             raise StoreError(f"cannot write the run directory {str(path)!r}: {error}", fix="--out DIR") from error
@@ -72,17 +73,18 @@ class RunDirectory:
         Raises:
             StoreError: If another process runs in it.
         """
-        self._held = open(self.path / ".held", "w", encoding="utf-8")  # noqa: SIM115 - held until the process ends
+        held = os.open(self.path / ".held", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._held = held
         except OSError:
-            self._held.close()
+            os.close(held)
             raise StoreError(f"another process is running in {str(self.path)!r}", fix="wait, or --out DIR") from None
 
     def release(self) -> None:
         """Let the folder go."""
         if self._held is not None:
-            self._held.close()
+            os.close(self._held)
             self._held = None
 
     def _set_earlier_run_aside(self) -> None:

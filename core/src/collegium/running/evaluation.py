@@ -36,5 +36,3 @@ def evaluate_path(plan: Plan, model: str, domains: Mapping[str, DomainSpec], dir
     if outcome.status != "completed":
         raise PolicyError(outcome.problem, owner=outcome.owner)
     return outcome.scores
-
-

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from collegium.component import Use
 from collegium.job import InputArtifact, StageJob
+from collegium.kinds.stage import Edge
 from collegium.planning.plan import CHECKPOINT_TEACHER, Plan, PlannedStage
 from collegium.running.directory import RunDirectory
 
@@ -13,7 +14,7 @@ from collegium.running.directory import RunDirectory
 def make_job(plan: Plan, stage: PlannedStage, directory: RunDirectory, *, train: bool, evaluate: bool) -> StageJob:
     """Return the job of a stage whose inputs are complete in the run directory."""
     recipe = plan.recipe
-    inputs = {
+    inputs: dict[Edge, list[InputArtifact]] = {
         edge: [InputArtifact(source=source, path=_artifact(plan, source, directory)) for source in sources]
         for edge, sources in stage.node.inputs.items()
         if edge != "teachers"

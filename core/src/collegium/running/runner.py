@@ -144,7 +144,6 @@ class Runner:
             stage.id, {"id": stage.id, "use": stage.entry.id, "status": status, "fingerprint": stage.fingerprint}
         )
         self.directory.event(f"stage-{status}", stage=stage.id)
-        self.listener(StageEvent(stage=stage.id, kind="started", text=stage.entry.id))
 
     def _execute(self, stage: PlannedStage, *, train: bool, evaluate: bool) -> None:
         folder = self.directory.stage(stage.id)
