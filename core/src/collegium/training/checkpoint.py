@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from collegium.errors import PolicyError
 
@@ -29,7 +30,12 @@ class Checkpoints:
         self.keep = keep
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Write the state after `step` steps, then drop the oldest checkpoints."""
+        """Write the state after `step` steps, then drop the oldest checkpoints.
+
+        Raises:
+            PolicyError: If something in it is neither a tensor nor plain data, which could not be read back safely.
+        """
+        _check_plain(state, "")
         final = self.folder / f"step-{step:08d}"
         write_aside(final, lambda folder: torch.save(state, folder / STATE_FILE))
         for old in self._complete()[: -self.keep]:
@@ -49,7 +55,8 @@ class Checkpoints:
             return dict(torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:
             raise PolicyError(
-                f"checkpoint {str(path)!r} cannot be read: {error}", fix="delete its folder; the stage then starts earlier"
+                f"checkpoint {str(path)!r} cannot be read: {error}",
+                fix="delete its folder; the stage then starts earlier",
             ) from error
 
     def clear(self) -> None:
@@ -85,6 +92,20 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _check_plain(value: object, where: str) -> None:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_plain(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check_plain(item, f"{where}[{index}]")
+    elif not isinstance(value, Tensor | str | int | float | None):
+        raise PolicyError(
+            f"checkpoint entry {where.lstrip('.')} is a {type(value).__name__}, expected a tensor or plain data",
+            fix="return plain data from the component's state_dict",
+        )
 
 
 def random_state() -> dict[str, Any]:

@@ -53,7 +53,8 @@ class Domain:
         tasks = [replace(task, domain=self.name) for task in self.source.tasks(split)]
         if not tasks:
             raise DataError(
-                f"domain {self.name!r} has no {split} task; expected at least one", fix="check its task source's options"
+                f"domain {self.name!r} has no {split} task; expected at least one",
+                fix="check its task source's options",
             )
         return tasks
 
@@ -87,6 +88,7 @@ class StageContext:
         self.evaluation_metrics: dict[str, float] = {}
         """What evaluation counts besides its scores."""
         self._built: dict[str, Domain] = {}
+        self._to_close: list[Any] = []
         self.directory.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -141,7 +143,9 @@ class StageContext:
         """
         path = self.input("init_from")
         if path is None:
-            raise RecipeError(f"stage {self.job.id!r} needs init_from", fix="add init_from: STAGE or MODEL to the stage")
+            raise RecipeError(
+                f"stage {self.job.id!r} needs init_from", fix="add init_from: STAGE or MODEL to the stage"
+            )
         return path
 
     @cached_property
@@ -156,7 +160,10 @@ class StageContext:
 
     def build(self, use: Use, kind: Kind) -> Any:
         """Build a component that the recipe names."""
-        return self.registry.build(kind, use.use, use.options)
+        component = self.registry.build(kind, use.use, use.options)
+        if kind in ("engine", "reward"):
+            self._to_close.append(component)
+        return component
 
     def build_reward(self, use: Use) -> RewardJudge:
         """Build a reward source, prepare it, and wrap it with its checks, time limit and error budget."""
@@ -185,9 +192,9 @@ class StageContext:
             self.registry.manager.hook.after_rollouts(event=RolloutsJudged(self.job.id, step, samples, verdicts))
 
     def close(self) -> None:
-        """Release the verifiers."""
-        for domain in self._built.values():
-            domain.judge.close()
+        """Release engines, reward sources and verifiers."""
+        for component in [*self._to_close, *(domain.judge for domain in self._built.values())]:
+            component.close()
 
     def _domain(self, spec: DomainSpec) -> Domain:
         key = spec.model_dump_json()

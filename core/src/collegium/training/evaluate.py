@@ -61,7 +61,9 @@ def evaluate_domains(
 def _evaluate(policy: LanguageModel, domain: Domain, spec: EvaluationSpec, engine: Engine) -> DomainScore:
     tasks = domain.tasks("heldout")[: spec.limit]
     if not tasks:
-        raise DataError(f"domain {domain.name!r}: evaluation.limit {spec.limit} leaves no held-out task", fix="raise it")
+        raise DataError(
+            f"domain {domain.name!r}: evaluation.limit {spec.limit} leaves no held-out task", fix="raise it"
+        )
     samples: list[Sample] = []
     for start in range(0, len(tasks), spec.batch):
         chunk = tasks[start : start + spec.batch]

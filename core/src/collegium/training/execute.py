@@ -6,6 +6,7 @@ import logging
 import time
 
 import torch
+from transformers.utils import logging as transformers_logging
 
 from collegium.errors import CollegiumError
 from collegium.events import StageFailed, StageFinished, StageStarted
@@ -57,6 +58,7 @@ def set_up_torch(job: StageJob) -> None:
     """Set threads, deterministic algorithms and the global seeds."""
     torch.set_num_threads(job.threads)
     torch.use_deterministic_algorithms(True)
+    transformers_logging.disable_progress_bar()
     seed_everything(derive(job.seed, job.id))
 
 

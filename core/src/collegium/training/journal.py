@@ -65,7 +65,9 @@ def _append(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     except OSError as error:
-        raise StoreError(f"cannot write {str(path)!r}: {error}", fix="free space, or check the folder's rights") from error
+        raise StoreError(
+            f"cannot write {str(path)!r}: {error}", fix="free space, or check the folder's rights"
+        ) from error
 
 
 def _rewrite(path: Path, lines: Sequence[str]) -> None:

@@ -19,7 +19,12 @@ from collegium.training.tokenizers import TokenizerIdentity, end_of_sequence
 
 __all__ = ["HiddenStates", "LanguageModel", "TokenizerIdentity", "check_checkpoint"]
 
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
 
 

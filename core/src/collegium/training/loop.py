@@ -75,7 +75,7 @@ class StepLoop:
         if state:
             self.trainer.load_state_dict(state["trainer"])
             for name, holder in self.states.items():
-                holder.load_state_dict(json.loads(state["states"][name]))
+                holder.load_state_dict(state["states"][name])
             self.context.rollouts, self.context.tokens_generated = state["counters"]
             set_random_state(state["random"])
             self.context.message(f"resumes after step {done} of {self.total}")
@@ -86,7 +86,7 @@ class StepLoop:
         return {
             "step": number,
             "trainer": self.trainer.state_dict(),
-            "states": {name: json.dumps(holder.state_dict()) for name, holder in self.states.items()},
+            "states": {name: holder.state_dict() for name, holder in self.states.items()},
             "counters": [self.context.rollouts, self.context.tokens_generated],
             "random": random_state(),
         }
@@ -94,7 +94,9 @@ class StepLoop:
     def _report(self, number: int, error: NotFinite) -> PolicyError:
         """Write the batch's tasks down and say where the last good weights are."""
         path = self.context.directory / "bad_batch.json"
-        path.write_text(json.dumps({"step": number, "problem": error.problems[0].what, "tasks": error.task_ids}, indent=1))
+        path.write_text(
+            json.dumps({"step": number, "problem": error.problems[0].what, "tasks": error.task_ids}, indent=1)
+        )
         tasks = ", ".join(dict.fromkeys(error.task_ids[:5]))
         return PolicyError(
             f"stage {self.context.job.id!r}, step {number}: {error.problems[0].what} (tasks {tasks}, ...; all are in "

@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from collegium.errors import PluginError
 from collegium.kinds.loss import Loss
+from collegium.training.aggregation import token_weights
 from collegium.training.batch import RolloutBatch
 from collegium.training.language_model import LanguageModel
 from collegium.training.logprobs import scatter_to_tokens, token_logprobs
-from collegium.training.streams import TokenStreams
+from collegium.training.rollout_config import RolloutConfig
+from collegium.training.streams import TokenStreams, require
 from collegium.training.trainer import Trainer
 
-WeigherOf = Callable[[RolloutBatch], Tensor]
-"""Returns what each token of an optimizer step's batch counts, ``[B, T]``."""
+SequenceWeights: TypeAlias = Callable[[RolloutBatch], Tensor]
+"""Returns what each row of an optimizer step counts, ``[B]``."""
 
 
 class PolicyUpdate:
@@ -29,65 +34,83 @@ class PolicyUpdate:
     Args:
         trainer: Does the optimizer steps.
         loss: The per-token loss.
-        weights_of: Token weights of an optimizer step's rows, so that its loss is ``sum(weights * loss)``.
-        micro_batch: Sequences of one forward and backward pass.
-        epochs: Passes over the batch.
-        minibatches: Optimizer steps of one pass, each on its share of the rows.
+        config: Epochs, minibatches, micro-batch and aggregation.
+        sequence_weights: What each row counts; default: all alike.
     """
 
     def __init__(
-        self,
-        trainer: Trainer,
-        loss: Loss,
-        weights_of: WeigherOf,
-        *,
-        micro_batch: int,
-        epochs: int = 1,
-        minibatches: int = 1,
+        self, trainer: Trainer, loss: Loss, config: RolloutConfig, sequence_weights: SequenceWeights | None = None
     ) -> None:
         self.trainer = trainer
         self.loss = loss
-        self.weights_of = weights_of
-        self.micro_batch = micro_batch
-        self.epochs = epochs
-        self.minibatches = minibatches
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps of one batch."""
-        return self.epochs * self.minibatches
+        self.config = config
+        self.sequence_weights = sequence_weights
 
     def __call__(self, batch: RolloutBatch, rng: random.Random) -> dict[str, float]:
         """Train on the batch and return the metrics, averaged over its optimizer steps."""
         gathered: defaultdict[str, list[float]] = defaultdict(list)
-        for _ in range(self.epochs):
-            for rows in _split(len(batch), self.minibatches, rng):
+        for _ in range(self.config.epochs):
+            for rows in _split(len(batch), self.config.minibatches, rng):
                 for name, value in self._step(batch.select(rows)).items():
                     gathered[name].append(value)
         return {name: sum(values) / len(values) for name, values in gathered.items()}
 
     def _step(self, batch: RolloutBatch) -> dict[str, float]:
-        batch.token_weights = self.weights_of(batch)
-        stats: defaultdict[str, float] = defaultdict(float)
-        trained = int(batch.completion_mask.sum())
-
-        def loss_of(rows: Sequence[int]) -> Tensor:
-            part = batch.select(rows).to(self.trainer.policy.device)
-            streams, entropy = policy_streams(self.trainer.policy, part, self.loss.needs)
-            output = self.loss.per_token(streams)
-            for name, values in (*output.stats.items(), ("entropy", entropy)):
-                stats[name] += float(values[part.completion_mask].sum()) / trained
-            return (part.token_weights * output.loss)[part.completion_mask].sum()
-
-        parts = micro_batches(batch, self.micro_batch)
-        losses = [lambda rows=rows: loss_of(rows) for rows in parts]
+        batch.token_weights = self._token_weights(batch)
+        stats = TokenStats(batch)
+        losses = [partial(self._loss_of, batch, rows, stats) for rows in micro_batches(batch, self.config.micro_batch)]
         metrics = self.trainer.step(losses, [sample.task.id for sample in batch.samples])
-        return {**metrics, **stats}
+        return {**metrics, **stats.means()}
+
+    def _loss_of(self, batch: RolloutBatch, rows: Sequence[int], stats: TokenStats) -> Tensor:
+        """Run one micro-batch and return its share of the step's loss."""
+        part = batch.select(rows).to(self.trainer.policy.device)
+        streams, entropy = policy_streams(self.trainer.policy, part, self.loss.needs)
+        output = self.loss.per_token(streams)
+        if output.loss.shape != part.token_ids.shape:
+            found, expected = list(output.loss.shape), list(part.token_ids.shape)
+            raise PluginError(f"loss {type(self.loss).__name__} returned shape {found}, expected {expected}")
+        gap = (require(streams, "old", "update") - require(streams, "behaviour", "update")).abs()
+        stats.add(rows, part.completion_mask, {"entropy": entropy, "behaviour_gap": gap, **output.stats})
+        weights = require(part, "token_weights", "update")
+        return (weights * output.loss)[part.completion_mask].sum()
+
+    def _token_weights(self, batch: RolloutBatch) -> Tensor:
+        return token_weights(
+            batch.completion_mask,
+            self.config.aggregation,
+            sequence_weights=self.sequence_weights(batch) if self.sequence_weights else None,
+            constant=self.config.sampling.max_tokens if self.config.aggregation == "constant" else None,
+        )
 
 
-def policy_streams(
-    policy: LanguageModel, batch: RolloutBatch, needs: frozenset[str]
-) -> tuple[TokenStreams, Tensor]:
+class TokenStats:
+    """Means of per-token statistics over a step's trained tokens, and over each teacher's where the rows have teachers."""
+
+    def __init__(self, batch: RolloutBatch) -> None:
+        self.teachers = batch.teachers
+        self._sums: defaultdict[str, float] = defaultdict(float)
+        self._counts: defaultdict[str, int] = defaultdict(int)
+
+    def add(self, rows: Sequence[int], mask: Tensor, stats: Mapping[str, Tensor]) -> None:
+        """Add a micro-batch's statistics, ``[B, T]`` each."""
+        for name, values in stats.items():
+            self._add(name, values, mask)
+            for teacher in sorted({self.teachers[row] for row in rows} - {""} if self.teachers else ()):
+                theirs = torch.tensor([self.teachers[row] == teacher for row in rows], device=mask.device)
+                self._add(f"{name}/{teacher}", values, mask & theirs[:, None])
+
+    def means(self) -> dict[str, float]:
+        """Return each statistic's mean."""
+        return {name: total / self._counts[name] for name, total in sorted(self._sums.items()) if self._counts[name]}
+
+    def _add(self, name: str, values: Tensor, mask: Tensor) -> None:
+        chosen = values.detach()[mask]
+        self._sums[name] += float(chosen.sum())
+        self._counts[name] += chosen.numel()
+
+
+def policy_streams(policy: LanguageModel, batch: RolloutBatch, needs: frozenset[str]) -> tuple[TokenStreams, Tensor]:
     """Run the policy forward and return what the loss reads, and the policy's entropy ``[B, T]``.
 
     Where the batch has no `old` stream, the weights are still those of the rollouts, and `old` is `current` without gradient.
@@ -122,9 +145,7 @@ def micro_batches(batch: RolloutBatch, size: int) -> list[list[int]]:
     by_teacher: defaultdict[str, list[int]] = defaultdict(list)
     for row in sorted(range(len(batch)), key=lambda row: lengths[row]):
         by_teacher[teachers[row]].append(row)
-    return [
-        rows[start : start + size] for _, rows in sorted(by_teacher.items()) for start in range(0, len(rows), size)
-    ]
+    return [rows[start : start + size] for _, rows in sorted(by_teacher.items()) for start in range(0, len(rows), size)]
 
 
 def _split(count: int, parts: int, rng: random.Random) -> list[list[int]]:

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from collegium.errors import EngineError
+from collegium.errors import EngineError, PluginError
 from collegium.judge import RewardJudge
 from collegium.kinds.engine import Engine, Generation, SamplingParams
 from collegium.kinds.sampler import Sampler
-from collegium.task import Completion, Sample, Task
+from collegium.task import Completion, Sample
 from collegium.training.batch import RolloutBatch, collate, rewards_of
 from collegium.training.context import StageContext
 from collegium.training.language_model import LanguageModel
+from collegium.training.rollout_config import RolloutConfig
 from collegium.training.seeds import derive
 from collegium.training.tokenizers import decode_completion, encode_prompt, padding
 from collegium.verdict import Abstain, Error, Verdict
@@ -40,37 +41,26 @@ class RolloutCollector:
     Args:
         context: The stage's context; its counters grow with every generation.
         policy: The model that samples.
-        engine: Generates.
+        config: Prompts, group, sampling, engine and refills.
         sampler: Draws prompts and says which groups are kept.
-        sampling: How to sample.
-        prompts: Prompts of a step.
-        group: Completions of each prompt.
         reward: Scores the samples; None for stages without rewards.
-        max_refills: How often dropped groups are replaced by further draws.
     """
 
     def __init__(
         self,
         context: StageContext,
         policy: LanguageModel,
+        config: RolloutConfig,
         *,
-        engine: Engine,
         sampler: Sampler,
-        sampling: SamplingParams,
-        prompts: int,
-        group: int,
         reward: RewardJudge | None,
-        max_refills: int = 0,
     ) -> None:
         self.context = context
         self.policy = policy
-        self.engine = engine
+        self.config = config
+        self.engine: Engine = context.build(config.engine, "engine")
         self.sampler = sampler
-        self.sampling = sampling
-        self.prompts = prompts
-        self.group = group
         self.reward = reward
-        self.max_refills = max_refills
         self._seconds: dict[str, float] = {}
         sampler.start(context.tasks("train"))
 
@@ -88,8 +78,8 @@ class RolloutCollector:
         self.engine.sync(self.policy, step - 1)
         kept: list[_Group] = []
         drawn: list[_Group] = []
-        for attempt in range(1 + self.max_refills):
-            wanted = self.prompts - len(kept)
+        for attempt in range(1 + self.config.max_refills):
+            wanted = self.config.prompts - len(kept)
             if wanted <= 0:
                 break
             fresh = self._groups(wanted, step, attempt, first=len(drawn))
@@ -104,26 +94,25 @@ class RolloutCollector:
     def _groups(self, count: int, step: int, attempt: int, first: int) -> list[_Group]:
         seed = derive(self.context.seed, self.context.job.id, step, "rollouts", attempt)
         tasks = self.sampler.draw(count, random.Random(seed))
-        prompts = [self._prompt(task) for task in tasks]
-        generations = self._generate([prompt for prompt in prompts for _ in range(self.group)], seed)
+        if len(tasks) != count:
+            raise PluginError(f"sampler {type(self.sampler).__name__} drew {len(tasks)} tasks when asked for {count}")
+        size = self.config.group
+        prompts = [encode_prompt(self.policy.tokenizer, task.prompt) for task in tasks]
+        generations = self._generate([prompt for prompt in prompts for _ in range(size)], seed)
         samples = [
-            Sample(task, self._completion(generations[index * self.group + member]), group=first + index)
-            for index, task in enumerate(tasks)
-            for member in range(self.group)
+            Sample(tasks[index // size], self._completion(made), group=first + index // size)
+            for index, made in enumerate(generations)
         ]
         verdicts = self._judge(samples)
+        slices = [slice(index * size, (index + 1) * size) for index in range(count)]
         return [
             _Group(prompt, generations[rows], samples[rows], verdicts[rows])
-            for index, prompt in enumerate(prompts)
-            for rows in [slice(index * self.group, (index + 1) * self.group)]
+            for prompt, rows in zip(prompts, slices, strict=True)
         ]
-
-    def _prompt(self, task: Task) -> list[int]:
-        return encode_prompt(self.policy.tokenizer, task.prompt)
 
     def _generate(self, prompts: list[list[int]], seed: int) -> list[Generation]:
         started = time.perf_counter()
-        generations = generate(self.engine, prompts, self.sampling, seed)
+        generations = generate(self.engine, prompts, self.config.sampling, seed)
         self._seconds["time/generate"] += time.perf_counter() - started
         self.context.rollouts += len(generations)
         self.context.tokens_generated += sum(len(made.token_ids) for made in generations)
@@ -192,7 +181,9 @@ def generate(engine: Engine, prompts: list[list[int]], sampling: SamplingParams,
     for index, each in enumerate(made):
         if not each.token_ids or len(each.token_ids) != len(each.logprobs):
             found = f"{len(each.token_ids)} tokens with {len(each.logprobs)} log-probs"
-            raise EngineError(f"{name} returned {found} for prompt {index}; expected one log-prob per token, at least one")
+            raise EngineError(
+                f"{name} returned {found} for prompt {index}; expected one log-prob per token, at least one"
+            )
         if not all(math.isfinite(value) for value in each.logprobs):
             raise EngineError(f"{name} returned a log-prob that is not finite for prompt {index}")
     return made

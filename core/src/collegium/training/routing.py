@@ -27,7 +27,8 @@ def _route(router: Router, sample: Sample, teachers: Collection[str]) -> dict[st
         route = router.route(sample)
     except LookupError as error:
         raise TeacherError(
-            f"{where}: no teacher ({error}); the stage's teachers: {known}", fix="add a teacher or a route for the domain"
+            f"{where}: no teacher ({error}); the stage's teachers: {known}",
+            fix="add a teacher or a route for the domain",
         ) from error
     weights = {route: 1.0} if isinstance(route, str) else {teacher: float(w) for teacher, w in route.items() if w != 0}
     unknown = sorted(set(weights) - set(teachers))
@@ -38,5 +39,7 @@ def _route(router: Router, sample: Sample, teachers: Collection[str]) -> dict[st
         )
     total = sum(weights.values())
     if not weights or min(weights.values()) < 0 or not math.isclose(total, 1.0, abs_tol=1e-6):
-        raise TeacherError(f"{where} gives weights {weights}, expected positive ones that sum to 1", fix="normalise them")
+        raise TeacherError(
+            f"{where} gives weights {weights}, expected positive ones that sum to 1", fix="normalise them"
+        )
     return weights

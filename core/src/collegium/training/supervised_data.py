@@ -84,6 +84,10 @@ def _row(line: str, file: Path, number: int) -> dict[str, Any]:
 def _prompt(value: Any, file: Path, number: int) -> Prompt:
     if isinstance(value, str):
         return value
-    if isinstance(value, list) and value and all(isinstance(turn, dict) and {"role", "content"} <= set(turn) for turn in value):
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(turn, dict) and {"role", "content"} <= set(turn) for turn in value)
+    ):
         return tuple({"role": turn["role"], "content": turn["content"]} for turn in value)
     raise DataError(f"{file}:{number}: prompt must be text or a list of chat messages", fix="mend the line")

@@ -35,9 +35,7 @@ def build_tokenizer(spec: TokenizerSpec) -> PreTrainedTokenizerBase:
     try:
         if Path(spec.path).is_file():
             inner = Tokenizer.from_file(spec.path)
-            return PreTrainedTokenizerFast(
-                tokenizer_object=inner, eos_token=spec.eos_token, pad_token=spec.pad_token
-            )
+            return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token=spec.eos_token, pad_token=spec.pad_token)
         return AutoTokenizer.from_pretrained(spec.path)
     except Exception as error:
         raise DataError(

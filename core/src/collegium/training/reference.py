@@ -1,0 +1,51 @@
+"""The KL reference: a frozen model, optionally replaced by the policy every so many steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from collegium.training.language_model import LanguageModel
+
+
+class Reference:
+    """A frozen model, loaded when first asked for, that follows the policy at intervals.
+
+    Args:
+        path: The model to start with.
+        policy: What it is refreshed from.
+        refresh_every: Steps between refreshes; 0 never refreshes.
+    """
+
+    def __init__(self, path: str, policy: LanguageModel, refresh_every: int = 0) -> None:
+        self.path = path
+        self.policy = policy
+        self.refresh_every = refresh_every
+        self._refreshed = False
+
+    @cached_property
+    def model(self) -> LanguageModel:
+        """The model that scores."""
+        model = LanguageModel.load(self.path, self.policy.device)
+        model.model.requires_grad_(requires_grad=False)
+        return model
+
+    @torch.no_grad()
+    def after_step(self, step: int) -> None:
+        """Take the policy's weights if it is time to."""
+        if self.refresh_every and step % self.refresh_every == 0:
+            self.model.model.load_state_dict(self.policy.model.state_dict())
+            self._refreshed = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the weights if they are no longer those it started with."""
+        return {"model": self.model.model.state_dict()} if self._refreshed else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        if state:
+            self.model.model.load_state_dict(state["model"])
+            self._refreshed = True

@@ -1,0 +1,148 @@
+"""The teachers of a stage: routed to, checked, opened once per batch, and asked for log-probs or hidden states.
+
+Shapes: ``B`` sequences, ``T`` tokens, ``N`` trained tokens in row-major mask order, ``D`` width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from collegium.errors import TeacherError
+from collegium.kinds.router import Router
+from collegium.kinds.teacher import Teacher
+from collegium.training.batch import RolloutBatch
+from collegium.training.context import StageContext
+from collegium.training.routing import route_batch
+from collegium.training.tokenizers import TokenizerIdentity
+
+
+class TeacherPool:
+    """The teachers of a stage and the router that picks among them.
+
+    Args:
+        teachers: By name; none is opened yet.
+        router: Picks the teacher of a sample.
+        owners: Teacher name to the distribution that it comes from, for messages.
+    """
+
+    def __init__(self, teachers: Mapping[str, Teacher], router: Router, owners: Mapping[str, str]) -> None:
+        self.teachers = dict(teachers)
+        self.router = router
+        self.owners = dict(owners)
+
+    @classmethod
+    def of(cls, context: StageContext, router: Router) -> TeacherPool:
+        """Return the pool of a stage's teachers."""
+        owners = {name: use.use.rpartition("/")[0] for name, use in context.job.teachers.items()}
+        return cls(context.teachers, router, owners)
+
+    def check_tokenizers(self, student: TokenizerIdentity) -> None:
+        """Check that every teacher reads token ids as the student does.
+
+        Raises:
+            TeacherError: If one does not; says where they differ.
+        """
+        for name, teacher in self.teachers.items():
+            difference = student.difference(teacher.identity())
+            if difference:
+                raise TeacherError(
+                    f"teacher {name!r} has another tokenizer than the student: {difference} (here: the student, there: the "
+                    "teacher)",
+                    fix="use a teacher that was trained with the student's tokenizer and chat template",
+                    owner=self.owners.get(name),
+                )
+
+    def score(self, batch: RolloutBatch, *, hidden: bool, logprobs: bool) -> None:
+        """Route the rows, open each teacher that is needed once, and fill the batch's teacher fields.
+
+        Args:
+            batch: Gets `teachers`, and what is asked for.
+            hidden: Fill `teacher_hidden` and `teacher_heads`; each row has exactly one teacher then.
+            logprobs: Fill `teacher`: log-probs of the row's teacher, or of the weighted mixture of its teachers.
+
+        Raises:
+            TeacherError: If routing fails, a teacher cannot score, or `hidden` meets a mixture.
+        """
+        routes = route_batch(self.router, batch.samples, self.teachers)
+        batch.teachers = [next(iter(route)) if len(route) == 1 else "" for route in routes]
+        if hidden:
+            self._refuse_mixtures(batch.teachers)
+        mixture = torch.full(batch.token_ids.shape, float("-inf"))
+        states: dict[int, Tensor] = {}
+        for name in sorted({name for route in routes for name in route}):
+            rows = [row for row, route in enumerate(routes) if name in route]
+            part = batch.select(rows)
+            with self._opened(name) as teacher:
+                if logprobs:
+                    scores = self._checked(name, teacher.logprobs(part).cpu().float(), part.completion_mask)
+                    weighted = scores + torch.tensor([routes[row][name] for row in rows]).log()[:, None]
+                    width = scores.shape[1]
+                    mixture[rows, :width] = torch.logaddexp(mixture[rows, :width], weighted)
+                if hidden:
+                    states.update(zip(rows, self._states(name, teacher, part), strict=True))
+                    batch.teacher_heads[name] = teacher.head()
+        if logprobs:
+            batch.teacher = torch.where(batch.completion_mask, mixture, 0.0)
+        if hidden:
+            batch.teacher_hidden = [states[row] for row in range(len(batch))]
+
+    def _refuse_mixtures(self, teachers: list[str]) -> None:
+        mixed = teachers.count("")
+        if mixed:
+            raise TeacherError(
+                f"{mixed} samples are routed to several teachers, whose hidden states cannot be mixed",
+                fix="route each sample to one teacher, or use a sampled-token loss",
+            )
+
+    def _states(self, name: str, teacher: Teacher, part: RolloutBatch) -> list[Tensor]:
+        """Return each row's hidden states."""
+        hidden = teacher.hidden_states(part)
+        lengths = part.completion_lengths.tolist()
+        if hidden.ndim != 2 or hidden.shape[0] != sum(lengths):
+            raise self._malformed(name, f"hidden states of shape {list(hidden.shape)} for {sum(lengths)} tokens")
+        return list(hidden.split(lengths))
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[Teacher]:
+        teacher = self.teachers[name]
+        teacher.open()
+        try:
+            yield teacher
+        except NotImplementedError as error:
+            raise TeacherError(f"teacher {name!r}: {error}", owner=self.owners.get(name)) from error
+        finally:
+            teacher.close()
+
+    def _checked(self, name: str, scores: Tensor, mask: Tensor) -> Tensor:
+        if scores.shape != mask.shape:
+            raise self._malformed(name, f"log-probs of shape {list(scores.shape)} for a batch of {list(mask.shape)}")
+        values = scores[mask]
+        if not bool(torch.isfinite(values).all()) or bool((values > 1e-4).any()):
+            raise self._malformed(name, "log-probs that are positive or not finite")
+        return scores
+
+    def _malformed(self, name: str, found: str) -> TeacherError:
+        owner = self.owners.get(name)
+        return TeacherError(
+            f"teacher {name!r} returned {found}", fix=f"report it to {owner or 'its package'}", owner=owner
+        )
+
+
+def teacher_metrics(batch: RolloutBatch, names: Collection[str]) -> dict[str, float]:
+    """Return, per teacher, its share of the rows and of the trained tokens, and the sampled estimate of the reverse KL."""
+    metrics: dict[str, float] = {}
+    lengths = batch.completion_lengths
+    for name in sorted(names):
+        rows = torch.tensor([teacher == name for teacher in batch.teachers])
+        if not bool(rows.any()):
+            continue
+        metrics[f"share/rows/{name}"] = float(rows.float().mean())
+        metrics[f"share/tokens/{name}"] = float(lengths[rows].sum() / lengths.sum())
+        if batch.teacher is not None and batch.old is not None:
+            gap = (batch.old - batch.teacher)[rows][batch.completion_mask[rows]]
+            metrics[f"kl/{name}"] = float(gap.mean())
+    return metrics

@@ -1,0 +1,63 @@
+"""Group Relative Policy Optimization: sample a group per prompt, score it, reinforce what beats the group's mean.
+
+Source: DeepSeekMath and DeepSeek-R1 (GRPO). Its variants (no standard deviation, clip-higher, token mean, importance
+corrections, GSPO, CISPO, dynamic sampling) are other advantages, losses, aggregations and samplers in the same loop.
+"""
+
+from __future__ import annotations
+
+import random
+
+from collegium import Stage
+from collegium.training.advantages import sum_of_terms
+from collegium.training.context import StageContext
+from collegium.training.language_model import LanguageModel
+from collegium.training.loop import StepLoop
+from collegium.training.policy_update import PolicyUpdate
+from collegium.training.reference import Reference
+from collegium.training.rollouts import RolloutCollector
+from collegium.training.scoring import Scorer
+from collegium.training.seeds import derive
+from collegium.training.trainer import Trainer
+
+from collegium_grpo.stage_config import GrpoConfig
+
+
+class GrpoStage(Stage):
+    """Train the policy on its own rollouts."""
+
+    Config = GrpoConfig
+
+    def run(self, context: StageContext) -> None:
+        """Run every step: rollouts, scores, advantages, update."""
+        config: GrpoConfig = self.config
+        policy = LanguageModel.load(context.init_path, context.device)
+        loss = context.build(config.loss, "loss")
+        terms = {use.use: context.build(use, "advantage") for use in config.advantages}
+        sampler = context.build(config.sampler, "sampler")
+        reference = self._reference(context, policy)
+
+        rollouts = RolloutCollector(
+            context, policy, config, sampler=sampler, reward=context.build_reward(config.reward)
+        )
+        scorer = Scorer(policy, loss, terms.values(), config, reference=reference)
+        trainer = Trainer(policy, config, config.optimizer_steps)
+        update = PolicyUpdate(trainer, loss, config)
+
+        def step(number: int) -> dict[str, float]:
+            batch, metrics = rollouts.collect(number)
+            if batch is None:  # the sampler dropped every group: nothing to learn from
+                return metrics
+            metrics |= scorer(batch)
+            batch.advantage, sizes = sum_of_terms(terms, batch)
+            metrics |= sizes
+            metrics |= update(batch, random.Random(derive(context.seed, context.job.id, number, "update")))
+            reference.after_step(number)
+            return metrics
+
+        StepLoop(context, trainer, config.steps, {"sampler": sampler, "reference": reference}).run(step)
+
+    def _reference(self, context: StageContext, policy: LanguageModel) -> Reference:
+        """Return the KL reference: the model that the recipe names, else the one that the stage starts from."""
+        path = context.input("reference") or context.init_path
+        return Reference(path, policy, self.config.refresh_reference_every)
