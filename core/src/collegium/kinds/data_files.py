@@ -17,11 +17,10 @@ VARIABLE = "COLLEGIUM_DATA"
 
 
 def find_data_folder(files: Sequence[str]) -> Path | None:
-    """Return the folder that holds `files`, or None: the one that ``COLLEGIUM_DATA`` names, else a ``shared/data`` near by.
+    """Return the folder that ``COLLEGIUM_DATA`` names, else a ``shared/data`` near by that holds `files`, else None.
 
-    "Near by" is a folder ``shared/data`` beside the working directory or beside one of its parents. The variable is a
-    statement, so its folder is returned as it is: whoever reads it finds out what is missing. A folder that is merely found counts
-    only if it holds every file.
+    "Near by" is beside the working directory or beside one of its parents. The variable is a statement, so its folder
+    is returned as it is: whoever reads it finds out what is missing. A folder merely found must hold every file.
     """
     if named := os.environ.get(VARIABLE):
         return Path(named)
@@ -34,7 +33,7 @@ def read_json_lines(path: Path, *, owner: str) -> Iterator[tuple[int, dict[str, 
     """Yield ``(line number, row)`` of a JSON Lines file, gzipped if its name ends in ``.gz``. Line numbers start at 1.
 
     Raises:
-        DataError: If the file is missing, empty or truncated, or a line is not a JSON object; names the file and the line.
+        DataError: If the file is missing, empty or truncated, or a line is not a JSON object; names file and line.
     """
     line = 0
     try:

@@ -1,0 +1,1 @@
+"""Additions and subtractions from GSM8K's worked answers, as a lab domain of Collegium."""

@@ -1,0 +1,1 @@
+"""Two-step Python expressions, run against tests, as a lab domain of Collegium."""

@@ -1,0 +1,104 @@
+"""The task source: programs whose order of steps matters, demonstrations of which a third are right."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from functools import cached_property
+
+from pydantic import Field
+
+from collegium import Config, DataError, Demonstration, Split, Task, TaskSource
+from collegium_teacher_python.programs import ALPHABET, PREFIX, TESTS, Program, all_programs, tests_of
+
+OWNER = "collegium-teacher-python"
+
+
+class PythonTasks(TaskSource):
+    """Prompts such as ``int: add 3, mul 4 = ``, completed by the body of ``def f(x): return``, run against tests.
+
+    Every task's tests tell the right order of the steps from the reverse. A hash of the prompt holds out a share of the
+    programs. Of the demonstrations, `right_share` do the first step first (``"right"``), the others the last step first
+    (``"reversed"``).
+    """
+
+    class Config(Config):
+        """Options of the task source `python`."""
+
+        seed: int = 0
+        """Seed of the demonstrations' quality and order."""
+        largest: int = Field(default=9, ge=3, le=99)
+        """Largest constant in a step."""
+        longest: int = Field(default=7, ge=2, le=7)
+        """Most items that a slice takes or drops."""
+        heldout_share: float = Field(default=0.2, gt=0, lt=1)
+        """Share of the programs held out."""
+        repeats: int = Field(default=4, ge=1)
+        """Demonstrations of each training program, each right or reversed on its own."""
+        right_share: float = Field(default=0.35, ge=0, le=1)
+        """Share of right demonstrations."""
+
+    verifier = "code"
+    alphabet = ALPHABET
+    origin = "generated"
+
+    def tasks(self, split: Split) -> Sequence[Task]:
+        """Return the tasks of a split; `data` holds ``tests`` and the ``prefix`` that makes a completion a function.
+
+        Raises:
+            DataError: If the options leave a split empty.
+        """
+        tasks = [_task(program, tests, split) for program, tests in self._programs[split]]
+        if not tasks:
+            raise DataError(
+                f"task source 'python' has no {split} task with largest={self.config.largest}, "
+                f"longest={self.config.longest}, heldout_share={self.config.heldout_share}",
+                fix="raise 'largest', or move 'heldout_share' towards 0.2",
+                owner=OWNER,
+            )
+        return tasks
+
+    def demonstrations(self) -> Sequence[Demonstration]:
+        """Return `repeats` completions of every training program, shuffled."""
+        rng = random.Random(f"demonstrations {self.config.seed}")
+        shown = [
+            self._demonstrate(program, tests, rng.random())
+            for program, tests in self._programs["train"]
+            for _ in range(self.config.repeats)
+        ]
+        rng.shuffle(shown)
+        return shown
+
+    def texts(self) -> Sequence[str]:
+        """Return every training program written in either order, as raw text."""
+        programs = [program for program, _ in self._programs["train"]]
+        return [f"{program.prompt}{body}" for program in programs for body in (program.right, program.wrong)]
+
+    @cached_property
+    def _programs(self) -> dict[Split, list[tuple[Program, list[str]]]]:
+        splits: dict[Split, list[tuple[Program, list[str]]]] = {"train": [], "heldout": []}
+        for program in all_programs(self.config.largest, self.config.longest):
+            if len(tests := tests_of(program)) == TESTS:
+                splits[self._split_of(program)].append((program, tests))
+        return splits
+
+    def _split_of(self, program: Program) -> Split:
+        """Hold out by prompt, so that a program stays on its side whatever else the options add."""
+        fraction = int.from_bytes(hashlib.sha256(program.prompt.encode()).digest()[:8]) / 2**64
+        return "heldout" if fraction < self.config.heldout_share else "train"
+
+    def _demonstrate(self, program: Program, tests: list[str], draw: float) -> Demonstration:
+        task = _task(program, tests, "train")
+        if draw < self.config.right_share:
+            return Demonstration(task, program.right, "right")
+        return Demonstration(task, program.wrong, "reversed")
+
+
+def _task(program: Program, tests: list[str], split: Split) -> Task:
+    return Task(
+        id=f"{split}/{program.prompt.removesuffix(' = ')}",
+        prompt=program.prompt,
+        reference=program.right,
+        data={"tests": tests, "prefix": PREFIX},
+    )

@@ -1,0 +1,1 @@
+"""Real words under checkable constraints of form, as a lab domain of Collegium."""

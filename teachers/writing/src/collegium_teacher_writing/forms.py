@@ -1,0 +1,79 @@
+"""Forms: what a prompt asks of the words' form, how it is written, and the IFEval instruction that checks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+ALPHABET = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ,:*"\n'
+"""Every character of the domain's prompts, completions and texts."""
+
+END = "amen"
+"""The phrase that `ending` ends with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One constraint on how words are written.
+
+    Args:
+        name: As the prompt says it.
+        instruction: IFEval's id.
+        write: Give text that is one line of words the form.
+        kwargs: IFEval's arguments, from the number of words in all.
+        extra_words: Words that the form adds.
+    """
+
+    name: str
+    instruction: str
+    write: Callable[[str], str]
+    kwargs: Callable[[int], dict[str, Any]] = lambda _: {}
+    extra_words: int = 0
+
+
+CAPITALS = Form(
+    "capitals",
+    "change_case:capital_word_frequency",
+    str.upper,
+    lambda words: {"capital_relation": "at least", "capital_frequency": words},
+)
+"""Counts words in capitals: IFEval's `english_capital` also guesses the language, which two words do not tell."""
+QUOTED = Form("quoted", "startend:quotation", lambda text: f'"{text}"')
+ENDING = Form("ending", "startend:end_checker", lambda text: f"{text} {END}", lambda _: {"end_phrase": END}, 1)
+BULLETS = Form(
+    "bullets",
+    "detectable_format:number_bullet_lists",
+    lambda text: "* " + text.replace(" ", "\n* "),
+    lambda words: {"num_bullets": words},
+)
+
+COMBINATIONS: tuple[tuple[Form, ...], ...] = (
+    (CAPITALS,),
+    (QUOTED,),
+    (ENDING,),
+    (BULLETS,),
+    (CAPITALS, QUOTED),
+    (CAPITALS, BULLETS),
+    (ENDING, CAPITALS),
+)
+"""What a task may ask for, in the order in which the forms are given to the text."""
+
+
+def write(words: Sequence[str], forms: Sequence[Form]) -> str:
+    """Write the words, one after the other, in the forms."""
+    text = " ".join(words)
+    for form in forms:
+        text = form.write(text)
+    return text
+
+
+def instructions(words: Sequence[str], forms: Sequence[Form]) -> dict[str, Any]:
+    """Return the task data that an IFEval verifier reads: every word there, no further word, and the forms."""
+    total = len(words) + sum(form.extra_words for form in forms)
+    checks = [
+        ("keywords:existence", {"keywords": list(words)}),
+        ("length_constraints:number_words", {"relation": "less than", "num_words": total + 1}),
+        *((form.instruction, form.kwargs(total)) for form in forms),
+    ]
+    return {"instruction_id_list": [name for name, _ in checks], "kwargs": [kwargs for _, kwargs in checks]}
