@@ -33,7 +33,7 @@ class TransformersEngine(Engine):
         """Return one generation per prompt; depends on nothing but prompts, weights, sampling and seed.
 
         Raises:
-            EngineError: If there is no policy yet, or a prompt is empty.
+            EngineError: If there is no policy yet, a prompt is empty, or the completions may not fit the model's context.
         """
         policy = getattr(self, "_policy", None)
         if policy is None:
@@ -41,6 +41,7 @@ class TransformersEngine(Engine):
         empty = [index for index, prompt in enumerate(prompts) if not len(prompt)]
         if empty:
             raise EngineError(f"prompts {empty[:5]} have no token", fix="give each task a prompt", owner="collegium")
+        check_room(policy, prompts, sampling)
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         random = torch.Generator(device=policy.device).manual_seed(seed)
         made: dict[int, Generation] = {}
@@ -54,6 +55,21 @@ class TransformersEngine(Engine):
         finally:
             policy.model.train(training)
         return [made[index] for index in range(len(prompts))]
+
+
+def check_room(policy: LanguageModel, prompts: Sequence[Sequence[int]], sampling: SamplingParams) -> None:
+    """Check that the longest prompt and its completion fit the model's context.
+
+    Raises:
+        EngineError: If they do not.
+    """
+    longest, most = max(map(len, prompts), default=0), policy.context_length
+    if most is not None and longest + sampling.max_tokens > most:
+        raise EngineError(
+            f"a prompt of {longest} tokens and {sampling.max_tokens} sampled ones exceed the model's context of {most}",
+            fix="lower sampling.max_tokens, shorten the prompts, or use a model with a longer context",
+            owner="collegium",
+        )
 
 
 class _Decoding:

@@ -43,7 +43,8 @@ class _DeckSampler(Sampler):
         empty = sorted(domain for domain, tasks in pools.items() if not tasks)
         if empty or not pools:
             raise DataError(
-                f"no training task in {', '.join(map(repr, empty)) or 'any domain'}", fix="check the domain's task source"
+                f"no training task in {', '.join(map(repr, empty)) or 'any domain'}",
+                fix="check the domain's task source",
             )
         self.decks = {name: ShuffledDeck(size) for name, size in self._deck_sizes().items()}
 

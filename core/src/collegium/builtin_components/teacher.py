@@ -50,7 +50,7 @@ class CheckpointTeacher(Teacher):
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if self._model is None:
             try:
-                self._model = LanguageModel.load(self.config.path, device)
+                self._model = LanguageModel.load(self.config.path, device, dtype="auto")
             except PolicyError as error:
                 raise TeacherError(
                     f"teacher checkpoint cannot be used: {error.problems[0].what}",

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from collegium.component import Config, Configurable
 from collegium.task import FinishReason
 
@@ -16,11 +18,11 @@ if TYPE_CHECKING:
 class SamplingParams(Config):
     """How to sample. Training needs temperature 1 and top-p 1 unless a stage says otherwise."""
 
-    max_tokens: int = 64
+    max_tokens: int = Field(default=64, ge=1)
     """Most tokens of a completion, end-of-sequence included."""
-    temperature: float = 1.0
+    temperature: float = Field(default=1.0, ge=0)
     """Softmax temperature; 0 is greedy."""
-    top_p: float = 1.0
+    top_p: float = Field(default=1.0, gt=0, le=1)
     """Nucleus mass in (0, 1]; 1 keeps every token."""
 
 

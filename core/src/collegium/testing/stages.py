@@ -89,9 +89,7 @@ def toy_job(
     return StageJob(**{**base, **fields})
 
 
-def run_toy(
-    job: StageJob, registry: Registry | None = None, events: list[StageEvent] | None = None
-) -> StageOutcome:
+def run_toy(job: StageJob, registry: Registry | None = None, events: list[StageEvent] | None = None) -> StageOutcome:
     """Run a job in this process as a worker does."""
     return run_job(job, registry or toy_registry(), (events if events is not None else []).append)
 

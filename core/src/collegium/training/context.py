@@ -48,7 +48,7 @@ class Domain:
         """Return the tasks of a split, marked with the domain's name.
 
         Raises:
-            DataError: If there is none.
+            DataError: If there is none, or a training task's prompt is held out.
         """
         tasks = [replace(task, domain=self.name) for task in self.source.tasks(split)]
         if not tasks:
@@ -56,11 +56,29 @@ class Domain:
                 f"domain {self.name!r} has no {split} task; expected at least one",
                 fix="check its task source's options",
             )
+        if split == "train":
+            self._check_not_held_out(tasks)
         return tasks
 
     def demonstrations(self) -> list[Demonstration]:
-        """Return the demonstrations, their tasks marked with the domain's name."""
-        return [replace(each, task=replace(each.task, domain=self.name)) for each in self.source.demonstrations()]
+        """Return the demonstrations, their tasks marked with the domain's name.
+
+        Raises:
+            DataError: If one is of a held-out task.
+        """
+        made = [replace(each, task=replace(each.task, domain=self.name)) for each in self.source.demonstrations()]
+        self._check_not_held_out([each.task for each in made])
+        return made
+
+    def _check_not_held_out(self, tasks: Sequence[Task]) -> None:
+        heldout = {task.prompt_text for task in self.source.tasks("heldout")} if tasks else set()
+        leaked = [task.id for task in tasks if task.prompt_text in heldout]
+        if leaked:
+            raise DataError(
+                f"domain {self.name!r}: {len(leaked)} training tasks have a held-out prompt, such as {leaked[0]!r}; scores "
+                "on them would mean nothing",
+                fix="split the task source's tasks by prompt",
+            )
 
 
 class StageContext:

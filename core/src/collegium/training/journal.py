@@ -31,8 +31,9 @@ class Journal:
         _append(self.metrics_path, [{"step": step, **metrics}])
 
     def samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Append at most `LOGGED_SAMPLES` of a step's samples."""
-        _append(self.samples_path, [{"step": step, **row} for row in rows[:LOGGED_SAMPLES]])
+        """Append at most `LOGGED_SAMPLES` of a step's samples, spread over all of them."""
+        stride = max(1, -(-len(rows) // LOGGED_SAMPLES))
+        _append(self.samples_path, [{"step": step, **row} for row in rows[::stride]])
 
     def cut(self, step: int) -> None:
         """Drop every line of a later step, and a line that was not finished."""

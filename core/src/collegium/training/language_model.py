@@ -58,8 +58,15 @@ class LanguageModel:
         """What runs a forward pass; training replaces it by its distributed wrapper."""
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> LanguageModel:
+    def load(
+        cls, path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | str = torch.float32
+    ) -> LanguageModel:
         """Load a model and its tokenizer from a folder or a hub name, in evaluation mode.
+
+        Args:
+            path: Folder or hub name.
+            device: Where to put the weights.
+            dtype: Their precision; ``"auto"`` keeps the checkpoint's.
 
         Raises:
             PolicyError: If the folder is not a checkpoint, or its logits are not a linear map of its hidden states.
@@ -68,7 +75,7 @@ class LanguageModel:
             check_checkpoint(path)
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(path))
-            model = AutoModelForCausalLM.from_pretrained(str(path), dtype="auto")
+            model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype)
         except Exception as error:
             raise PolicyError(
                 f"model {str(path)!r} cannot be loaded: {type(error).__name__}: {error}",
@@ -92,6 +99,11 @@ class LanguageModel:
     def head_bias(self) -> Tensor | None:
         """The LM head's bias, ``[V]``, where there is one."""
         return getattr(self.model.get_output_embeddings(), "bias", None)
+
+    @property
+    def context_length(self) -> int | None:
+        """The most tokens of a sequence; None where the architecture does not say."""
+        return getattr(self.model.config, "max_position_embeddings", None)
 
     @property
     def stop_ids(self) -> frozenset[int]:

@@ -6,12 +6,14 @@ seeded from (seed, stage, step). So a resumed stage repeats the steps after its 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from collegium.errors import PolicyError
+from collegium.job import StageJob
 from collegium.training.checkpoint import random_state, set_random_state, write_aside
 from collegium.training.context import StageContext
 from collegium.training.seeds import derive, seed_everything
@@ -45,6 +47,8 @@ class StepLoop:
         self.trainer = trainer
         self.total = total
         self.states = dict(states or {})
+        self._job = job_digest(context.job)
+        self._saved = 0
 
     def run(self, step: Callable[[int], Mapping[str, float]]) -> None:
         """Run every step that is not done yet, then leave the model in the stage's output.
@@ -66,13 +70,19 @@ class StepLoop:
             self.context.emit(number, self.total, metrics)
             if number % self.context.job.checkpoint_every == 0 or number == self.total:
                 self.context.checkpoints.save(number, self._state(number))
+                self._saved = number
         save_model(self.context, self.trainer)
 
     def _resume(self) -> int:
         """Restore the newest checkpoint and return its step; 0 without one."""
         state = self.context.checkpoints.latest()
+        if state and state["job"] != self._job:
+            self.context.message("the checkpoint found here is of other options or inputs: the stage starts anew")
+            self.context.checkpoints.clear()
+            state = None
         done = int(state["step"]) if state else 0
         if state:
+            self._saved = done
             self.trainer.load_state_dict(state["trainer"])
             for name, holder in self.states.items():
                 holder.load_state_dict(state["states"][name])
@@ -85,6 +95,7 @@ class StepLoop:
     def _state(self, number: int) -> dict[str, Any]:
         return {
             "step": number,
+            "job": self._job,
             "trainer": self.trainer.state_dict(),
             "states": {name: holder.state_dict() for name, holder in self.states.items()},
             "counters": [self.context.rollouts, self.context.tokens_generated],
@@ -100,9 +111,15 @@ class StepLoop:
         tasks = ", ".join(dict.fromkeys(error.task_ids[:5]))
         return PolicyError(
             f"stage {self.context.job.id!r}, step {number}: {error.problems[0].what} (tasks {tasks}, ...; all are in "
-            f"{str(path)!r}); the last good checkpoint is kept",
+            f"{str(path)!r}); the last good checkpoint, after step {self._saved}, is kept",
             fix="lower lr or look at these tasks, then resume",
         )
+
+
+def job_digest(job: StageJob) -> str:
+    """Return a digest of what decides a stage's numbers; a checkpoint is only of use to a job with the same one."""
+    decisive = job.model_dump_json(include={"id", "use", "options", "seed", "domains", "inputs", "teachers", "errors"})
+    return hashlib.sha256(decisive.encode()).hexdigest()
 
 
 def save_model(context: StageContext, trainer: Trainer) -> None:

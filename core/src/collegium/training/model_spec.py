@@ -32,7 +32,7 @@ class ModelSpec(Config):
     """The `model_type` of a causal language model that `transformers` knows."""
     sizes: dict[str, Any] = {
         "hidden_size": 128,
-        "intermediate_size": 512,
+        "intermediate_size": 384,
         "num_hidden_layers": 4,
         "num_attention_heads": 4,
         "num_key_value_heads": 4,

@@ -104,8 +104,8 @@ def check_length(example: Example, most: int) -> None:
     """
     if len(example.token_ids) > most:
         raise DataError(
-            f"example {example.name!r} has {len(example.token_ids)} tokens, more than the {most} of a row",
-            fix="raise row_tokens, or leave the example out",
+            f"example {example.name!r} has {len(example.token_ids)} tokens, more than the {most} that fit",
+            fix="raise row_tokens (at most the model's context), or leave the example out",
         )
 
 

@@ -6,6 +6,7 @@ Shapes: ``B`` sequences, ``T`` tokens, ``N`` trained tokens in row-major mask or
 from __future__ import annotations
 
 import random
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -48,12 +49,14 @@ class PolicyUpdate:
 
     def __call__(self, batch: RolloutBatch, rng: random.Random) -> dict[str, float]:
         """Train on the batch and return the metrics, averaged over its optimizer steps."""
+        started = time.perf_counter()
         gathered: defaultdict[str, list[float]] = defaultdict(list)
         for _ in range(self.config.epochs):
             for rows in _split(len(batch), self.config.minibatches, rng):
                 for name, value in self._step(batch.select(rows)).items():
                     gathered[name].append(value)
-        return {name: sum(values) / len(values) for name, values in gathered.items()}
+        means = {name: sum(values) / len(values) for name, values in gathered.items()}
+        return {**means, "time/train": time.perf_counter() - started}
 
     def _step(self, batch: RolloutBatch) -> dict[str, float]:
         batch.token_weights = self._token_weights(batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 from torch import Tensor
 
 from collegium.training.context import StageContext
@@ -22,11 +23,12 @@ def train_on_examples(
     """Train on examples, epoch after epoch, and leave the model in the stage's output.
 
     Raises:
-        DataError: If an example is too long for a row.
+        DataError: If an example is too long for a row or for the model.
         PolicyError: If a loss is not finite.
     """
+    most = min(config.row_tokens, policy.context_length or config.row_tokens)
     for example in examples:
-        check_length(example, config.row_tokens)
+        check_length(example, most)
     policy.model.train()
     trainer = Trainer(policy, config, config.steps)
     seed = derive(context.seed, context.job.id, "order")

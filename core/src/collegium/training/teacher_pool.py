@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from collegium.errors import TeacherError
+from collegium.errors import CollegiumError, TeacherError
 from collegium.kinds.router import Router
 from collegium.kinds.teacher import Teacher
 from collegium.training.batch import RolloutBatch
@@ -109,11 +109,14 @@ class TeacherPool:
     @contextmanager
     def _opened(self, name: str) -> Iterator[Teacher]:
         teacher = self.teachers[name]
-        teacher.open()
         try:
+            teacher.open()
             yield teacher
-        except NotImplementedError as error:
-            raise TeacherError(f"teacher {name!r}: {error}", owner=self.owners.get(name)) from error
+        except CollegiumError:
+            raise
+        except Exception as error:
+            story = str(error) if isinstance(error, NotImplementedError) else f"{type(error).__name__}: {error}"
+            raise TeacherError(f"teacher {name!r} cannot score: {story}", owner=self.owners.get(name)) from error
         finally:
             teacher.close()
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import random
 
+from torch import Tensor
+
 from collegium import Stage
 from collegium.training.advantages import sum_of_terms
+from collegium.training.batch import RolloutBatch
 from collegium.training.context import StageContext
 from collegium.training.language_model import LanguageModel
 from collegium.training.loop import StepLoop
@@ -19,7 +22,6 @@ from collegium.training.rollouts import RolloutCollector
 from collegium.training.scoring import Scorer
 from collegium.training.seeds import derive
 from collegium.training.trainer import Trainer
-
 from collegium_grpo.stage_config import GrpoConfig
 
 
@@ -42,11 +44,11 @@ class GrpoStage(Stage):
         )
         scorer = Scorer(policy, loss, terms.values(), config, reference=reference)
         trainer = Trainer(policy, config, config.optimizer_steps)
-        update = PolicyUpdate(trainer, loss, config)
+        update = PolicyUpdate(trainer, loss, config, has_reward)
 
         def step(number: int) -> dict[str, float]:
             batch, metrics = rollouts.collect(number)
-            if batch is None:  # the sampler dropped every group: nothing to learn from
+            if batch is None or batch.rewards.isnan().all():  # every group dropped, or nothing judged
                 return metrics
             metrics |= scorer(batch)
             batch.advantage, sizes = sum_of_terms(terms, batch)
@@ -61,3 +63,8 @@ class GrpoStage(Stage):
         """Return the KL reference: the model that the recipe names, else the one that the stage starts from."""
         path = context.input("reference") or context.init_path
         return Reference(path, policy, self.config.refresh_reference_every)
+
+
+def has_reward(batch: RolloutBatch) -> Tensor:
+    """Return 1 for rows with a reward and 0 for those whose verifier abstained or failed: they count nowhere, ``[B]``."""
+    return (~batch.rewards.isnan()).float()

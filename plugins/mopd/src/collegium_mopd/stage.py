@@ -24,7 +24,6 @@ from collegium.training.scoring import Scorer
 from collegium.training.seeds import derive
 from collegium.training.teacher_pool import TeacherPool
 from collegium.training.trainer import Trainer
-
 from collegium_mopd.stage_config import MopdConfig
 
 
@@ -90,6 +89,7 @@ class MopdStage(Stage):
             )
         if self.config.group < 2:
             raise ConfigError(
-                "outcome_weight compares completions of one prompt, and group is 1", fix="set group: 2 or more",
+                "outcome_weight compares completions of one prompt, and group is 1",
+                fix="set group: 2 or more",
                 owner="collegium-mopd",
             )

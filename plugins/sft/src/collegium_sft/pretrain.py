@@ -15,7 +15,6 @@ from collegium.training.packing import Example
 from collegium.training.seeds import derive
 from collegium.training.supervised import train_on_examples
 from collegium.training.tokenizers import encode_completion
-
 from collegium_sft.configs import PretrainConfig
 from collegium_sft.selection import chosen_domains
 

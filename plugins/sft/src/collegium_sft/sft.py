@@ -16,7 +16,6 @@ from collegium.training.packing import Example
 from collegium.training.seeds import derive
 from collegium.training.supervised import train_on_examples
 from collegium.training.supervised_data import demonstration_examples, read_examples
-
 from collegium_sft.configs import SftConfig
 from collegium_sft.selection import chosen_domains
 
