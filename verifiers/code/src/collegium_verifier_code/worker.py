@@ -26,7 +26,13 @@ INNER_USER = 65534
 OUTER_USER = 0x6C0C0DE0
 """The user that submissions run as where the trainer is root: one that no account has."""
 # Set iteration order must not differ between workers: the same completion gets the same verdict.
-ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "PYTHONUTF8": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+}
 
 
 class WorkerLost(Exception):
@@ -132,23 +138,26 @@ class Worker:
 def map_users(pid: int) -> int | None:
     """Map the sandbox's user ids; returns the inner id that submissions take, or None if there is only one.
 
-    Root maps a second, otherwise unused id, so that submissions are not root even outside. Anyone else can only map himself.
+    Root maps a second, otherwise unused id, so that submissions are not root even outside. Anyone else can only map
+    himself, and so can a container's root: the walls are then the same but for that one.
     """
-    maps, user = [f"0 {os.geteuid()} 1", f"0 {os.getegid()} 1"], None
     if os.geteuid() == 0:
-        maps, user = [f"{line}\n{INNER_USER} {OUTER_USER} 1" for line in maps], INNER_USER
-        with contextlib.suppress(PermissionError):  # a root that may map only itself (in a container): go on as anyone
-            _write_maps(pid, maps)
-            return user
-        maps, user = ["0 0 1", "0 0 1"], None
+        with contextlib.suppress(PermissionError):  # a root of a user namespace that lacks the second id
+            _write_maps(pid, f"0 0 1\n{INNER_USER} {OUTER_USER} 1", f"0 0 1\n{INNER_USER} {OUTER_USER} 1")
+            return INNER_USER
+    map_one_user(pid)
+    return None
+
+
+def map_one_user(pid: int) -> None:
+    """Map the trainer's own user only, which needs no privilege."""
     Path(f"/proc/{pid}/setgroups").write_text("deny")
-    _write_maps(pid, maps)
-    return user
+    _write_maps(pid, f"0 {os.geteuid()} 1", f"0 {os.getegid()} 1")
 
 
-def _write_maps(pid: int, maps: list[str]) -> None:
-    for name, text in zip(("uid_map", "gid_map"), maps, strict=True):
-        Path(f"/proc/{pid}/{name}").write_text(text)
+def _write_maps(pid: int, users: str, groups: str) -> None:
+    Path(f"/proc/{pid}/uid_map").write_text(users)
+    Path(f"/proc/{pid}/gid_map").write_text(groups)
 
 
 def _limit(connection: socket.socket, seconds: float) -> None:

@@ -11,14 +11,16 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
-# Submissions import these often; forked from here they cost nothing.
+# Submissions import these often; forked from here they cost nothing. What loads large libraries (asyncio, hashlib) is left out: the
+# cost of a fork grows with the memory that is copied.
 WARM = (
-    "abc array ast asyncio base64 bisect calendar collections collections.abc copy dataclasses datetime decimal enum fractions "
-    "functools hashlib heapq io itertools json math numbers operator queue random re statistics string textwrap threading "
-    "time traceback typing unicodedata uuid"
+    "abc array bisect calendar collections collections.abc copy dataclasses datetime decimal enum fractions functools heapq "
+    "io itertools json math numbers operator queue random re statistics string textwrap threading time traceback typing"
 ).split()
+T = TypeVar("T")
 
 
 class WallFailed(Exception):
@@ -46,20 +48,20 @@ def main() -> None:
         step("namespaces", lambda: kernel.unshare(kernel.NAMESPACES))
         become_pid_1(host)
         step("file system", root.enter)
-        step("scratch folder", lambda: (root.mount_scratch(1), root.unmount_scratch()))
+        supervisor = step("scratch folder", lambda: Supervisor(host, Limits(**json.loads(sys.argv[2])), user))
     except WallFailed as error:
         write_frame(host.fileno(), {"state": "failed", "why": str(error)})
         return
     except Closed:
         return
     write_frame(host.fileno(), {"state": "ready"})
-    Supervisor(host, Limits(**json.loads(sys.argv[2])), user).run()
+    supervisor.run()
 
 
-def step(name: str, action: Callable[[], object]) -> None:
+def step(name: str, action: Callable[[], T]) -> T:
     """Put up one wall."""
     try:
-        action()
+        return action()
     except OSError as error:
         raise WallFailed(f"{name}: {error}") from error
 

@@ -14,6 +14,8 @@ from typing import Any
 MAX_DEPTH = 100
 MAX_NODES = 300_000
 SAFE_INT = 1 << 62
+TYPES = {kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, type(None))}
+"""Types that may cross as values."""
 
 
 class NotPlain(Exception):
@@ -60,6 +62,8 @@ class Packer:
             return {"complex": [value.real, value.imag]}
         if isinstance(value, range):
             return {"range": [value.start, value.stop, value.step]}
+        if isinstance(value, type) and value in TYPES.values():
+            return {"type": value.__name__}
         if isinstance(value, Iterator):
             return {"iterator": self._items(itertools.islice(value, MAX_NODES + 1), depth)}
         if isinstance(value, type({}.keys()) | type({}.values()) | type({}.items())):
@@ -131,5 +135,6 @@ PLAIN: dict[str, Callable[[Any], Any]] = {
     "bytes": bytes.fromhex,
     "bytearray": bytearray.fromhex,
     "complex": lambda parts: complex(*map(float, parts)),
+    "type": TYPES.__getitem__,
     "range": lambda parts: range(*parts),
 }

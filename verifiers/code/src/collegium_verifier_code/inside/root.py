@@ -28,15 +28,31 @@ def enter() -> None:
     kernel.make_read_only("/", recursive=False)
 
 
-def mount_scratch(megabytes: int) -> None:
-    """Give the next submission an empty scratch folder."""
-    flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
-    kernel.mount("tmpfs", SCRATCH, "tmpfs", flags, f"size={megabytes}m,nr_inodes=4096,mode=1777")
+class Scratch:
+    """The submissions' scratch folder: a file system in memory that each one finds new.
+
+    Args:
+        megabytes: Size of all files in it together.
+    """
+
+    def __init__(self, megabytes: int) -> None:
+        self._options = f"size={megabytes}m,nr_inodes=4096,mode=1777"
+        self._mount()
+
+    def renew(self) -> None:
+        """Replace it, if anything was done to it: each change to a folder, even one undone, moves its change time."""
+        if _trace(SCRATCH) != self._new:
+            kernel.unmount(SCRATCH)
+            self._mount()
+
+    def _mount(self) -> None:
+        kernel.mount("tmpfs", SCRATCH, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC, self._options)
+        self._new = _trace(SCRATCH)
 
 
-def unmount_scratch() -> None:
-    """Throw away the scratch folder and what is in it."""
-    kernel.unmount(SCRATCH)
+def _trace(folder: str) -> tuple[int, ...]:
+    state = os.stat(folder)
+    return state.st_dev, state.st_mode, state.st_uid, state.st_nlink, state.st_size, state.st_ctime_ns
 
 
 def library_folders() -> list[str]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import platform
+import functools
+import os
 import struct
 
 from collegium_verifier_code.inside import kernel
@@ -64,6 +65,7 @@ def _refuse(number: int, code: int = errno.EPERM) -> bytes:
     return _instruction(JEQ, number, 0, 1) + _instruction(RETURN, REFUSE | code)
 
 
+@functools.cache
 def build(machine: str) -> bytes:
     """Assemble the filter for a machine, as the kernel's 8-byte instructions.
 
@@ -85,6 +87,6 @@ def build(machine: str) -> bytes:
 
 def install() -> None:
     """Put the filter on this process and all it starts."""
-    code = build(platform.machine())
+    code = build(os.uname().machine)
     program = Program(len(code) // 8, code)
     kernel.prctl(kernel.PR_SET_SECCOMP, 2, ctypes.byref(program))

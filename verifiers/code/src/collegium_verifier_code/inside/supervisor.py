@@ -35,12 +35,12 @@ class Supervisor:
 
     def __init__(self, host: socket.socket, limits: Limits, user: int | None) -> None:
         self.host, self.limits, self.user = host, limits, user
+        self.scratch = root.Scratch(limits.scratch_mb)
 
     def run(self) -> None:
         """Serve items until the trainer hangs up or dies."""
         gc.freeze()
         while self._item_waits():
-            root.mount_scratch(self.limits.scratch_mb)
             pid = os.fork()
             if pid == 0:
                 self._be_grader()
@@ -74,7 +74,7 @@ class Supervisor:
             while True:
                 pid, code = os.waitpid(-1, 0)
                 status = code if pid == grader_pid else status
-        root.unmount_scratch()
+        self.scratch.renew()
         return status
 
     def _be_grader(self) -> None:
@@ -101,9 +101,10 @@ def handle_item(host: int, limits: Limits, user: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (GRADER_MEMORY, GRADER_MEMORY))
     item = read_frame(host)
     session = Session(ours_out, ours_in, limits.output_kb * 1024)
+    session.start()
     if item["mode"] == "program":
         write_frame(ours_out, {"mode": "program", "source": item["source"]})
-        streams = runner.Streams(feed, out, err, item["stdin"].encode("utf-8", "surrogateescape"))
+        streams = runner.Streams(feed, out, err, item["stdin"].encode("utf-8", "surrogatepass"))
         report: dict[str, Any] = runner.run(streams, pid, item["timeout_s"], limits.output_kb * 1024)
     else:
         for fd in (feed, out, err):

@@ -16,6 +16,8 @@ class Names:
     bound: set[str] = field(default_factory=set)
     called: set[str] = field(default_factory=set)
     attribute_of: set[str] = field(default_factory=set)
+    imported: set[str] = field(default_factory=set)
+    asynchronous: bool = False
 
     @property
     def free(self) -> set[str]:
@@ -53,12 +55,29 @@ def _collect(node: ast.AST, names: Names) -> None:
             names.bound.add(name)
         case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
             names.bound.update((alias.asname or alias.name).partition(".")[0] for alias in aliases)
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in aliases]
+            names.imported.update(module.partition(".")[0] for module in modules)
+        case ast.Await() | ast.AsyncFunctionDef() | ast.AsyncFor() | ast.AsyncWith():
+            names.asynchronous = True
         case ast.ExceptHandler(name=str(name)):
             names.bound.add(name)
         case ast.Call(func=ast.Name(id=name)):
             names.called.add(name)
         case ast.Attribute(value=ast.Name(id=name)):
             names.attribute_of.add(name)
+
+
+def check_supported(names: Names) -> None:
+    """Refuse tests that cannot be run here, whatever the submission.
+
+    Raises:
+        ValueError: If they are asynchronous or import what the sandbox does not have.
+    """
+    if names.asynchronous or "asyncio" in names.imported | names.modules:
+        raise ValueError("tests use async code, which is not supported")
+    missing = sorted(names.imported - sys.stdlib_module_names)
+    if missing:
+        raise ValueError(f"tests import {', '.join(missing)}; the sandbox has the standard library only")
 
 
 def defined_at_top(text: str) -> set[str]:
@@ -79,7 +98,9 @@ def take_names(names: Names, entry_point: str | None) -> set[str]:
     Raises:
         ValueError: If the tests call nothing of the submission's, or it is unclear what.
     """
-    taken = names.free - names.modules | ({entry_point} if entry_point else set())
+    if entry_point:
+        return {entry_point}
+    taken = names.free - names.modules
     if taken:
         return taken
     if len(names.called_builtins) == 1:
@@ -88,17 +109,26 @@ def take_names(names: Names, entry_point: str | None) -> set[str]:
     raise ValueError(f"the tests call {found}: cannot tell the function under test; give `entry_point`")
 
 
-class AssertCounter(ast.NodeTransformer):
-    """Turn each ``assert`` into a call that records how it went and lets the test go on.
+CHECK = "__check__"
+TEMPLATE = f"""
+try:
+    {CHECK}(None)
+except Exception as __error__:
+    {CHECK}(__error__)
+"""
 
-    ``assert X`` becomes ``__check__(lambda: X)``: `lambda` sees the same names, and needs no statement of its own.
-    """
+
+class AssertRecorder(ast.NodeTransformer):
+    """Turn each ``assert X`` into ``__check__(X)``, so that how it went is recorded and the test can go on after a failure."""
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         """Replace one assertion."""
-        arguments = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
-        call = ast.Call(ast.Name("__check__", ast.Load()), [ast.Lambda(arguments, node.test)], [])
-        return ast.fix_missing_locations(ast.copy_location(ast.Expr(call), node))
+        attempt = ast.parse(TEMPLATE).body[0]
+        assert isinstance(attempt, ast.Try)
+        attempt.body = [ast.Expr(ast.Call(ast.Name(CHECK, ast.Load()), [node.test], []))]
+        for part in ast.walk(attempt):
+            ast.copy_location(part, node)
+        return ast.fix_missing_locations(attempt)
 
 
 def count_asserts(text: str) -> int:
