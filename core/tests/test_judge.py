@@ -89,12 +89,13 @@ def test_no_kind_of_exception_leaves_a_verifier(raised: BaseException) -> None:
         raise raised
 
     (verdict,) = judge_of(Scripted(fail)).judge(samples("x"))
-    assert isinstance(verdict, Error) and type(raised).__name__ in verdict.reason
+    assert isinstance(verdict, Error)
+    assert type(raised).__name__ in verdict.reason
 
 
 @pytest.mark.parametrize("returned", [[], [Score(1)], [Score(1)] * 3, None, Score(1), iter([Score(1)] * 2), "ab"])
 def test_a_wrong_number_of_verdicts_stops_and_names_the_owner(returned: Any) -> None:
-    with pytest.raises(VerifierError, match="acme-units/units returned .* batch of 2 samples") as caught:
+    with pytest.raises(VerifierError, match=r"acme-units/units returned .* batch of 2 samples") as caught:
         judge_of(Batched(returned)).judge(samples("a", "b"))
     assert caught.value.owner == "acme-units"
 
@@ -103,13 +104,16 @@ def test_a_wrong_number_of_verdicts_stops_and_names_the_owner(returned: Any) -> 
 def test_anything_but_a_verdict_is_an_error(returned: Any) -> None:
     (verdict,) = judge_of(Scripted(lambda text: returned)).judge(samples("x"))
     assert isinstance(verdict, Error)
-    assert verdict.owner == "acme-units" and "expected Score, Abstain or Error" in verdict.reason
+    assert verdict.owner == "acme-units"
+    assert "expected Score, Abstain or Error" in verdict.reason
 
 
 @pytest.mark.parametrize("value", [-0.001, 1.001, 1e300])
 def test_a_score_out_of_range_is_an_error(value: float) -> None:
     (verdict,) = judge_of(Scripted(lambda text: Score(value))).judge(samples("x"))
-    assert isinstance(verdict, Error) and repr(value) in verdict.reason and "[0, 1]" in verdict.reason
+    assert isinstance(verdict, Error)
+    assert repr(value) in verdict.reason
+    assert "[0, 1]" in verdict.reason
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "1"])
@@ -180,7 +184,8 @@ def test_the_cache_sees_all_that_a_verifier_can_read() -> None:
         Sample(Task("u", "?", reference="1", data={"unit": "m"}), Completion("a")),
     ]
     judge.judge(variants)
-    assert len(verifier.asked) == len(variants) and judge.cached == 0
+    assert len(verifier.asked) == len(variants)
+    assert judge.cached == 0
 
 
 def test_the_cache_is_bounded() -> None:
@@ -240,10 +245,12 @@ def test_quarantine_abstains_from_then_on() -> None:
     verifier = Scripted(fail_on_digits)
     judge = judge_of(verifier, ErrorPolicy(budget=0.1, grace=2, on_exceeded="quarantine"))
     first = judge.judge(samples("1", "a"))
-    assert [type(v) for v in first] == [Error, Score] and judge.quarantined
+    assert [type(v) for v in first] == [Error, Score]
+    assert judge.quarantined
     later = judge.judge(samples("b", "c"))
     assert all(isinstance(v, Abstain) and v.reason.startswith("quarantined: acme-units/units") for v in later)
-    assert verifier.asked == ["1", "a"] and judge.judged == 2
+    assert verifier.asked == ["1", "a"]
+    assert judge.judged == 2
 
 
 def test_abstentions_are_counted_and_are_no_errors() -> None:
@@ -303,7 +310,8 @@ def test_a_reward_source_sees_its_batch_whole_and_every_time() -> None:
     judge = reward_judge(lambda batch: sizes.append(len(batch)) or [Score(0.0)] * len(batch))
     judge.judge(samples("a", "a"))
     judge.judge(samples("a", "a"))
-    assert sizes == [2, 2] and judge.cached == 0
+    assert sizes == [2, 2]
+    assert judge.cached == 0
 
 
 def test_a_reward_source_that_raises_or_hangs_errs_on_every_sample(gate: threading.Event) -> None:
@@ -323,7 +331,8 @@ def test_an_error_passed_on_is_its_verifiers_and_charged_there() -> None:
     context = RewardContext({"physics": judge_of(Scripted(fail_on_digits))})
     judge = reward_judge(lambda batch: context.judges["physics"].judge(batch), ErrorPolicy(budget=0.0, grace=0))
     assert judge.judge(samples("1")) == [Error("bad 1", "acme-units")]
-    assert judge.errors == 0 and context.judges["physics"].errors == 1
+    assert judge.errors == 0
+    assert context.judges["physics"].errors == 1
 
 
 def test_a_verifier_that_must_stop_the_run_does_so_through_a_reward_source() -> None:

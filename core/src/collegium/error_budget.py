@@ -66,8 +66,8 @@ class ErrorBudget:
         where = f" in domain {self.domain!r}" if self.domain else ""
         reasons = "; ".join(f"({index}) {reason}" for index, reason in enumerate(self._last, 1))
         return (
-            f"{self.component} spent its error budget{where}: {self.errors} of {self.judged} verdicts ({share:.1%}) are "
-            f"errors, {self.policy.budget:.1%} are allowed; the last: {reasons}"
+            f"{self.component} spent its error budget{where}: {self.errors} of {self.judged} verdicts ({share:.1%}) "
+            f"are errors, {self.policy.budget:.1%} are allowed; the last: {reasons}"
         )
 
     def _fix(self) -> str:

@@ -1,8 +1,9 @@
 """Judges: a verifier or reward source as the core calls it, with time limit, checks, cache and error budget.
 
-Nothing that a plugin does here reaches a gradient unchecked. What it returns must have the batch's length (else the run
-stops: verdicts are never broadcast or cut), each entry must be a verdict, and each score must lie in range; an exception,
-a wrong type and a missed time limit become `Error`, owned by the plugin's distribution and charged to its budget.
+Nothing that a plugin does here reaches a gradient unchecked. What it returns must have the batch's length (else the
+run stops: verdicts are never broadcast or cut), each entry must be a verdict, and each score must lie in range; an
+exception, a wrong type and a missed time limit become `Error`, owned by the plugin's distribution and charged to its
+budget.
 """
 
 from __future__ import annotations
@@ -165,8 +166,8 @@ class Judge(_JudgeBase):
 
     Verdicts of a deterministic verifier are kept for the run (the most recently used; errors are not kept), and equal
     samples of one batch are judged once. A batch that exceeds its time or raises is judged again item by item, so that
-    one bad item is one `Error`. A hanging item's thread is abandoned, not stopped: `call_within` says what that costs and
-    why a verifier that can hang in C code must work in processes.
+    one bad item is one `Error`. A hanging item's thread is abandoned, not stopped: `call_within` says what that costs
+    and why a verifier that can hang in C code must work in processes.
 
     Args:
         verifier: The component.
@@ -239,8 +240,8 @@ class Judge(_JudgeBase):
 class RewardJudge(_JudgeBase):
     """A reward source as the core calls it: one call per batch, any finite score, no cache.
 
-    The source sees the whole batch (it may compare samples), so a batch that raises or exceeds its time is an `Error` for
-    each sample. It is called in a worker thread: torch's gradient mode is per thread, so a source that runs a model
+    The source sees the whole batch (it may compare samples), so a batch that raises or exceeds its time is an `Error`
+    for each sample. It is called in a worker thread: torch's gradient mode is per thread, so a source that runs a model
     switches gradients off itself. An error that it passes on from a verifier's judge keeps that verifier's owner and is
     not charged twice.
 

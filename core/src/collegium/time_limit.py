@@ -40,7 +40,7 @@ class _Call(threading.Thread):
         # SystemExit and its like are caught too: a plugin that calls sys.exit() has failed, and the caller must know.
         try:
             self.result = self.function()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the caller gets it
+        except BaseException as error:
             self.raised = error
 
 

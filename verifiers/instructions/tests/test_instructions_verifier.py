@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -13,17 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from collegium_verifier_instructions import constraint, registry
-from collegium_verifier_instructions.registry import known_ids
-from collegium_verifier_instructions.text import count_sentences, tokens
-from collegium_verifier_instructions.verifier import InstructionsVerifier, loose_versions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from collegium import Completion, Error, Score, Task, Verdict
-
-DATA = Path(os.environ.get("COLLEGIUM_DATA", Path(__file__).parents[4] / "shared" / "data"))
+from collegium_verifier_instructions import constraint, registry
+from collegium_verifier_instructions.registry import known_ids
+from collegium_verifier_instructions.text import count_sentences, tokens
+from collegium_verifier_instructions.verifier import InstructionsVerifier, loose_versions
 
 
 def judge(text: str, *instructions: tuple[str, dict[str, Any]], **options: Any) -> Verdict:
@@ -46,7 +43,8 @@ def test_it_is_discovered_through_its_entry_point() -> None:
 
 def test_all_types_of_ifeval_are_known() -> None:
     groups = {each.partition(":")[0] for each in known_ids()}
-    assert len(known_ids()) == 25 and len(groups) == 9
+    assert len(known_ids()) == 25
+    assert len(groups) == 9
 
 
 CASES = [
@@ -169,7 +167,8 @@ def test_loose_accepts_what_strict_does_not() -> None:
 
 
 def test_an_empty_response_follows_nothing() -> None:
-    assert not follows("", "punctuation:no_comma") and not follows(" \n", "punctuation:no_comma")
+    assert not follows("", "punctuation:no_comma")
+    assert not follows(" \n", "punctuation:no_comma")
 
 
 def test_scores_are_all_or_the_fraction() -> None:
@@ -203,7 +202,8 @@ def test_a_repeated_instruction_is_checked_each_time() -> None:
 )
 def test_a_malformed_task_is_an_error_that_names_it(data: dict[str, Any], reason: str) -> None:
     verdict = InstructionsVerifier().verify(Completion("text"), Task("t1", "?", data=data))
-    assert isinstance(verdict, Error) and verdict.reason.startswith("task 't1': ")
+    assert isinstance(verdict, Error)
+    assert verdict.reason.startswith("task 't1': ")
     assert re.search(reason, verdict.reason)
 
 
@@ -219,7 +219,8 @@ def test_an_unknown_relation_is_not_guessed() -> None:
 def test_a_missing_language_package_is_an_error_not_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "langdetect", None)
     verdict = judge("Guten Tag", ("language:response_language", {"language": "de"}))
-    assert isinstance(verdict, Error) and "collegium-verifier-instructions[language]" in verdict.reason
+    assert isinstance(verdict, Error)
+    assert "collegium-verifier-instructions[language]" in verdict.reason
 
 
 @pytest.fixture
@@ -266,7 +267,8 @@ def all_instructions() -> tuple[tuple[str, dict[str, Any]], ...]:
 @given(st.text(max_size=400), st.sampled_from(["strict", "loose"]))
 def test_any_text_gives_a_score(text: str, mode: str) -> None:
     verdict = judge(text, *all_instructions(), mode=mode, score="fraction")
-    assert isinstance(verdict, Score) and 0.0 <= verdict.value <= 1.0
+    assert isinstance(verdict, Score)
+    assert 0.0 <= verdict.value <= 1.0
 
 
 @settings(deadline=None)
@@ -321,9 +323,9 @@ KNOWN_DISAGREEMENTS = {
 
 
 @pytest.mark.parametrize("mode", ["strict", "loose"])
-def test_published_verdicts_agree_per_instruction(mode: str) -> None:
+def test_published_verdicts_agree_per_instruction(mode: str, real_data: Path) -> None:
     differ, seen = set(), 0
-    for row in published():
+    for row in published(real_data):
         verdict = InstructionsVerifier({"mode": mode}).verify(Completion(row["response"]), Task("t", "?", data=row))
         assert isinstance(verdict, Score), verdict
         for mine, theirs in zip(verdict.details["instructions"], row[mode], strict=True):
@@ -334,11 +336,6 @@ def test_published_verdicts_agree_per_instruction(mode: str) -> None:
     assert differ == {known for known in KNOWN_DISAGREEMENTS if known[0] == mode}
 
 
-def published() -> list[dict[str, Any]]:
-    path = DATA / "ifeval_responses_labelled.jsonl.gz"
-    if not path.exists():
-        if os.environ.get("CI"):
-            pytest.fail(f"{path} is missing; set COLLEGIUM_DATA")
-        pytest.skip(f"{path} is not here; set COLLEGIUM_DATA")
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+def published(real_data: Path) -> list[dict[str, Any]]:
+    text = gzip.decompress((real_data / "ifeval_responses_labelled.jsonl.gz").read_bytes())
+    return [json.loads(line) for line in text.splitlines()]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -13,16 +16,14 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-from collegium_verifier_math.extraction import extract
-from collegium_verifier_math.plain_number import last_plain_number, plain_number
-from collegium_verifier_math.verifier import MathVerifier
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from collegium import Completion, Error, Score, Task, Verdict
-
-DATA = Path(os.environ.get("COLLEGIUM_DATA", Path(__file__).parents[4] / "shared" / "data"))
+from collegium_verifier_math.extraction import extract
+from collegium_verifier_math.plain_number import last_plain_number, plain_number
+from collegium_verifier_math.verifier import MathVerifier
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,8 @@ def test_an_unknown_option_is_refused() -> None:
 )
 def test_the_marked_answer_is_found(text: str, answer: str, how: str) -> None:
     found = extract(text)
-    assert found is not None and (found.text, found.how) == (answer, how)
+    assert found is not None
+    assert (found.text, found.how) == (answer, how)
 
 
 @pytest.mark.parametrize("text", ["", "42", "<think>\\boxed{1}", "\\boxed{1} then \\boxed{2", "answers vary"])
@@ -173,12 +175,15 @@ def test_strict_takes_no_unmarked_answer_and_no_approximation(strict: MathVerifi
 @pytest.mark.parametrize("reference", [None, "", "  ", "####", "???", "{", "x \\in"])
 def test_a_missing_or_unreadable_reference_is_an_error(strict: MathVerifier, reference: str | None) -> None:
     verdict = judge(strict, "\\boxed{x}", reference)
-    assert isinstance(verdict, Error) and "t1" in verdict.reason
+    assert isinstance(verdict, Error)
+    assert "t1" in verdict.reason
 
 
 def test_an_unreadable_answer_scores_zero_and_says_why(strict: MathVerifier) -> None:
     verdict = judge(strict, "\\boxed{\\frac{}", "x")
-    assert isinstance(verdict, Score) and verdict.value == 0.0 and "why" in verdict.details
+    assert isinstance(verdict, Score)
+    assert verdict.value == 0.0
+    assert "why" in verdict.details
 
 
 HOSTILE = [
@@ -210,7 +215,8 @@ def test_hostile_answers_are_judged_within_their_limit(strict: MathVerifier, tex
 
 def test_an_answer_that_exceeds_its_cpu_time_says_so(strict: MathVerifier) -> None:
     verdict = judge(strict, "\\boxed{9^{9^{9^9}}}", "\\frac{15}{3}")
-    assert isinstance(verdict, Score) and verdict.details["why"] == "CPU time limit exceeded"
+    assert isinstance(verdict, Score)
+    assert verdict.details["why"] == "CPU time limit exceeded"
 
 
 def test_it_works_from_threads_with_one_pool(lenient: MathVerifier) -> None:
@@ -232,6 +238,32 @@ def test_a_worker_survives_the_thread_that_started_it() -> None:
         assert verifier._pool.started == 1
     finally:
         verifier.close()
+
+
+def test_a_worker_does_not_outlive_a_parent_that_is_killed() -> None:
+    script = (
+        "from collegium import Completion, Task\n"
+        "from collegium_verifier_math.verifier import MathVerifier\n"
+        "import os, signal\n"
+        "verifier = MathVerifier({'workers': 1})\n"
+        "verifier.verify(Completion('\\\\boxed{x}'), Task('t', '?', reference='x'))\n"
+        "worker = verifier._pool._idle.get()\n"
+        "print(worker._process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    assert ended_within(int(run.stdout), seconds=30)
+
+
+def ended_within(process: int, seconds: int) -> bool:
+    """Wait for a process that is not our child to end."""
+    for _ in range(10 * seconds):
+        status = Path(f"/proc/{process}/stat")
+        if not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z":
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def test_a_closed_verifier_says_so_and_starts_nothing() -> None:
@@ -261,15 +293,9 @@ def test_a_whole_number_equals_itself_and_not_its_neighbour(number: Fraction) ->
     assert value(verifier, f"\\boxed{{{number + 1}}}", str(number)) == 0.0
 
 
-def rows(name: str) -> list[dict[str, object]]:
-    path = DATA / name
-    if not path.exists():
-        if os.environ.get("CI"):
-            pytest.fail(f"{path} is missing; set COLLEGIUM_DATA")
-        pytest.skip(f"{path} is not here; set COLLEGIUM_DATA")
-    opened = gzip.open(path, "rt", encoding="utf-8") if name.endswith(".gz") else path.open(encoding="utf-8")
-    with opened as lines:
-        return [json.loads(line) for line in lines]
+def rows(path: Path) -> list[dict[str, object]]:
+    text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def disagreements(verifier: MathVerifier, cases: list[tuple[str, str, str, bool]]) -> dict[str, Verdict]:
@@ -284,22 +310,27 @@ def disagreements(verifier: MathVerifier, cases: list[tuple[str, str, str, bool]
     return wrong
 
 
-def test_pairs_from_graders_unit_tests_agree(lenient: MathVerifier) -> None:
+def test_pairs_from_graders_unit_tests_agree(lenient: MathVerifier, real_data: Path) -> None:
     # A decimal comma; a sentence whose last number is not its answer; a reference that is broken LaTeX, hence an error.
     known = {"eq/6", "eq/285", "eq/206"}
-    plain = [row for row in rows("math_equiv.jsonl") if row["review"] == "ok"]
+    plain = [row for row in rows(real_data / "math_equiv.jsonl") if row["review"] == "ok"]
     cases = [(str(r["id"]), str(r["prediction"]), str(r["gold"]), bool(r["expected"])) for r in plain]
-    assert len(cases) > 150 and set(disagreements(lenient, cases)) == known
+    assert len(cases) > 150
+    assert set(disagreements(lenient, cases)) == known
 
 
-def test_labelled_gsm8k_solutions_agree(lenient: MathVerifier) -> None:
+def test_labelled_gsm8k_solutions_agree(lenient: MathVerifier, real_data: Path) -> None:
     cases = [
         (f"{r['model']}/{r['id']}", str(r["solution"]), str(r["gold"]), bool(r["is_correct"]))
-        for r in rows("gsm8k_model_solutions.jsonl.gz")
+        for r in rows(real_data / "gsm8k_model_solutions.jsonl.gz")
     ]
-    assert len(cases) > 3000 and disagreements(lenient, cases) == {}
+    assert len(cases) > 3000
+    assert disagreements(lenient, cases) == {}
 
 
-def test_every_reference_equals_itself(lenient: MathVerifier) -> None:
-    cases = [(str(r["id"]), f"\\boxed{{{r['answer']}}}", str(r["answer"]), True) for r in rows("math500.jsonl")]
-    assert len(cases) > 300 and disagreements(lenient, cases) == {}
+def test_every_reference_equals_itself(lenient: MathVerifier, real_data: Path) -> None:
+    cases = [
+        (str(r["id"]), f"\\boxed{{{r['answer']}}}", str(r["answer"]), True) for r in rows(real_data / "math500.jsonl")
+    ]
+    assert len(cases) > 300
+    assert disagreements(lenient, cases) == {}

@@ -10,10 +10,14 @@ Relation = Literal["at least", "less than"]
 _WORD = re.compile(r"\w+")
 _STOP = re.compile(r"[.?!]+")
 _CLOSING = "\"'”’)]}*_"
-_ABBREVIATIONS = frozenset(
-    """mr mrs ms dr prof sr jr st vs etc inc ltd co corp no vol fig gen col capt lt sgt rev hon gov sen rep dept est approx
-    jan feb mar apr jun jul aug sep sept oct nov dec e.g i.e u.s u.k a.m p.m u.n d.c ph.d""".split()
-)
+# fmt: off
+_ABBREVIATIONS = frozenset({
+    "mr", "mrs", "ms", "dr", "prof", "sr", "jr", "st", "vs", "etc", "inc", "ltd", "co", "corp", "no", "vol", "fig",
+    "gen", "col", "capt", "lt", "sgt", "rev", "hon", "gov", "sen", "rep", "dept", "est", "approx", "jan", "feb",
+    "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "e.g", "i.e", "u.s", "u.k", "a.m", "p.m",
+    "u.n", "d.c", "ph.d",
+})
+# fmt: on
 _SPLIT_OFF = re.compile(
     r"([;@#$%&?!,:()\[\]{}<>\"“”`|]|--+|\.\.\.+|(?<=\w)['’](?:s|m|d|ll|re|ve)\b|n['’]t\b)", re.IGNORECASE
 )

@@ -1,8 +1,8 @@
 """The `instructions` verifier: check a response against each of a task's verifiable instructions.
 
 Source: Zhou et al., "Instruction-Following Evaluation for Large Language Models" (arXiv 2311.07911): the 25 instruction
-types and the strict and loose criteria (section 2.2). The checks follow the conventions of its published scorer; see the
-README.
+types and the strict and loose criteria (section 2.2). The checks follow the conventions of its published scorer; the
+README says where they differ.
 """
 
 from __future__ import annotations
@@ -34,15 +34,16 @@ class InstructionsVerifier(Verifier):
     """Judge whether a completion follows the instructions in its task's data.
 
     `task.data` holds ``instruction_id_list`` (``group:name`` each) and ``kwargs`` (one mapping each, same order). An id
-    that is repeated is checked each time with its own arguments. `details["instructions"]` has one entry per instruction.
+    that is repeated is checked each time with its own arguments; `details["instructions"]` has one entry per
+    instruction.
 
-    An unknown id, lists of different lengths, arguments that do not fit and a constraint that cannot be checked here are
-    an `Error`.
+    An unknown id, lists of different lengths, arguments that do not fit and a constraint that cannot be checked here
+    are an `Error`.
     """
 
     Config = InstructionsConfig
 
-    def __init__(self, config: Config | dict[str, object] | None = None) -> None:
+    def __init__(self, config: InstructionsConfig | Mapping[str, Any] | None = None) -> None:
         super().__init__(config)
         for module in self.config.constraint_modules:
             importlib.import_module(module)

@@ -53,7 +53,7 @@ def _balanced(text: str) -> bool:
 
 
 def _list_or_signs(latex: str) -> tuple[Any, ...]:
-    """Read a list of values, such as ``x = 1, x = \\frac{3 \\pm 1}{2}``, part by part; empty unless each can be read."""
+    r"""Read a list, such as ``x = 1, x = \frac{3 \pm 1}{2}``, part by part; empty unless each part can be read."""
     parts = _LIST_COMMA.split(latex)
     if len(parts) > 32 or "(" in latex or "[" in latex:
         return ()
@@ -67,7 +67,7 @@ def _list_or_signs(latex: str) -> tuple[Any, ...]:
 
 
 def _with_both_signs(latex: str) -> list[tuple[Any, ...]]:
-    """Read a value once, or once per sign if it has one ``\\pm`` (which the library reads only outside of commands)."""
+    r"""Read a value once, or once per sign if it has one ``\pm`` (the library reads it only outside of commands)."""
     if latex.count("\\pm") != 1:
         return [_readings(f"${latex}$")]
     return [_readings("$" + latex.replace("\\pm", sign) + "$") for sign in "+-"]

@@ -30,11 +30,12 @@ class Extraction:
 
 
 def extract(text: str, answer_after: str | None = None) -> Extraction | None:
-    """Return the answer that the text marks, or None.
+    r"""Return the answer that the text marks, or None.
 
-    With `answer_after`, what follows that mark's last occurrence, to the end of its line. Otherwise, in this order: the last
-    ``\\boxed{...}`` (several in a row are one answer with several values), what follows the last ``####``, what follows the
-    last "answer is" or "answer:". A thinking block is never searched; one that is not closed leaves nothing to search.
+    With `answer_after`: what follows that mark's last occurrence, to the end of its line. Otherwise, in this order: the
+    last ``\boxed{...}`` (several in a row are one answer with several values), what follows the last ``####``, what
+    follows the last "answer is" or "answer:". A thinking block is never searched; one that is not closed leaves nothing
+    to search.
     """
     body = without_thinking(text)
     if answer_after is not None:

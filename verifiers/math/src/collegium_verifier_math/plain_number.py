@@ -16,7 +16,7 @@ _PRICE = re.compile(r"(?<![^\s:])\$(?=\d)")
 
 
 def plain_number(text: str) -> Fraction | None:
-    """Return the value of a whole number or decimal (``-3``, ``1,234.50``, ``$18``, ``32,\\!000``); None for anything else.
+    r"""Return the value of a whole number or decimal (``-3``, ``1,234.50``, ``$18``, ``32,\!000``), else None.
 
     A comma counts as a thousands separator only between groups of three digits.
     """

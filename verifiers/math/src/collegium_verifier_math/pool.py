@@ -26,8 +26,8 @@ class Outcome:
     """What a worker found.
 
     Args:
-        kind: ``judged``, or what stood in the way: the ``gold`` answer cannot be parsed, the ``answer`` exceeds the limits,
-            or the worker ``failed`` for a reason outside both.
+        kind: ``judged``, or what stood in the way: the ``gold`` answer cannot be parsed, the ``answer`` exceeds the
+            limits, or the worker ``failed`` for a reason outside both.
         equal: Whether the answer equals the gold answer.
         parsed: Whether the answer could be read at all.
         note: Details, in one line.
@@ -52,7 +52,7 @@ class Worker:
 
     def __init__(self) -> None:
         # A file, because a pipe that nobody reads would block the worker when full; `close` closes it.
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         command = [sys.executable, "-P", "-m", "collegium_verifier_math.worker"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._process = subprocess.Popen(

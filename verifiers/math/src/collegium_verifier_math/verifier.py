@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -33,7 +33,7 @@ class MathConfig(Config):
     answer_after: str | None = Field(default=None, min_length=1)
     """If given, the answer is what follows this mark's last occurrence on its line, and nothing else is looked at."""
     cpu_s: float = Field(default=3.0, gt=0, le=60)
-    """CPU seconds that a worker may spend on one answer; an answer that takes more is wrong, with the reason in `details`."""
+    """CPU seconds that a worker may spend on one answer; one that takes more is wrong, with the reason in `details`."""
     workers: int = Field(default=min(2, os.cpu_count() or 1), ge=1, le=64)
     """Most worker processes; none is started before an answer needs more than plain numbers."""
 
@@ -50,15 +50,15 @@ class Question:
 class MathVerifier(Verifier):
     """Judge whether a completion's answer equals `task.reference`: `Score` 1 or 0.
 
-    A missing or unparseable reference is an `Error`. An answer that is missing, cannot be parsed or exceeds its limits is a
-    `Score` of 0 whose details say so. Source of the symbolic rules: the `math-verify` library.
+    A missing or unparseable reference is an `Error`. An answer that is missing, cannot be parsed or exceeds its limits
+    is a `Score` of 0 whose details say so. Source of the symbolic rules: the `math-verify` library.
     """
 
     Config = MathConfig
     timeout_s = 60.0
     """The pool keeps the per-answer limit itself; this leaves room for starting a worker on a busy machine."""
 
-    def __init__(self, config: Config | dict[str, object] | None = None) -> None:
+    def __init__(self, config: MathConfig | Mapping[str, Any] | None = None) -> None:
         super().__init__(config)
         self._pool = WorkerPool(self.config.workers, self.config.cpu_s)
 

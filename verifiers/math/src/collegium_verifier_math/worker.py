@@ -1,10 +1,10 @@
 """The worker process: reads one question per line, answers in two lines, and dies rather than exceed its limits.
 
-Lines are JSON. Question: ``{"gold", "answer", "cpu_s"}``. First reply: ``{"gold": true|false}``; if true, the second is
-``{"equal": bool, "parsed": bool}`` or ``{"problem": "..."}``.
+Lines are JSON. Question: ``{"gold", "answer", "cpu_s"}``. First reply: ``{"gold": true|false}``; if true, the second
+is ``{"equal": bool, "parsed": bool}`` or ``{"problem": "..."}``.
 
-The CPU limit is a kernel timer whose signal keeps its default action, so it ends the process even inside one long C call
-(``10**10**10``), and a process whose parent has died does not outlive it either.
+The CPU limit is a kernel timer whose signal keeps its default action, so it ends the process even inside one long C
+call (``10**10**10``), and a process whose parent has died does not outlive it either.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _guarded(function: Any, *arguments: Any) -> Any:
     """Call a parser; return a problem's name as text where it gives up on hostile input."""
     try:
         return function(*arguments)
-    except Exception as error:  # noqa: BLE001 - any parser failure is the input's, and is told
+    except Exception as error:  # any parser failure is the input's, and is told
         return type(error).__name__
 
 

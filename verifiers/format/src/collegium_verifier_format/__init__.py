@@ -1,0 +1,1 @@
+"""Verifiers of form: format and length."""

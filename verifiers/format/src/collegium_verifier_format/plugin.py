@@ -1,0 +1,18 @@
+"""Entry point: what this distribution offers."""
+
+from collections.abc import Sequence
+
+from collegium import Component, component, hookimpl
+
+collegium_api = 1
+
+
+@hookimpl
+def register_verifiers() -> Sequence[Component]:
+    """Offer the `format` and `length` verifiers."""
+    return [
+        component("format", "collegium_verifier_format.layout:FormatVerifier", "Tags, a pattern, JSON, a proper end."),
+        component(
+            "length", "collegium_verifier_format.length:LengthVerifier", "Characters, words or tokens in bounds."
+        ),
+    ]
