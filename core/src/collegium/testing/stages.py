@@ -14,13 +14,16 @@ from collegium.plugins.discovery import PluginRecord, discover
 from collegium.plugins.registry import Registry
 from collegium.testing.toy_domain import ALPHABET
 from collegium.training.execute import run_job
+from collegium.training.initialise import initialise
+from collegium.training.language_model import LanguageModel
+from collegium.training.model_spec import ModelSpec
 
 TOY = "collegium-toy"
 TOY_COMPONENTS: tuple[tuple[Kind, Component], ...] = (
     ("task", component("toy", "collegium.testing.toy_domain:ToyTasks", "Copy or reverse a word.")),
     ("verifier", component("toy", "collegium.testing.toy_domain:ToyVerifier", "Exact match.")),
 )
-TOY_MODEL = {
+TOY_MODEL: dict[str, Any] = {
     "architecture": "llama",
     "sizes": {
         "hidden_size": 32,
@@ -34,6 +37,16 @@ TOY_MODEL = {
     "tokenizer": {"characters": ALPHABET},
 }
 """Options of a model of some twenty thousand weights."""
+
+
+def toy_model(seed: int = 0, **sizes: Any) -> LanguageModel:
+    """Return a toy model with random weights.
+
+    Args:
+        seed: Of its weights.
+        sizes: What differs from `TOY_MODEL`'s sizes.
+    """
+    return initialise(ModelSpec(**{**TOY_MODEL, "sizes": {**TOY_MODEL["sizes"], **sizes}}), seed)
 
 
 def toy_registry(more: Sequence[tuple[Kind, Component]] = ()) -> Registry:

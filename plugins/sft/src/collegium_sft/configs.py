@@ -17,6 +17,8 @@ class PretrainConfig(SupervisedConfig):
     requires: ClassVar[frozenset[Edge]] = frozenset()
     accepts: ClassVar[frozenset[Edge]] = frozenset({"init_from"})
 
+    lr: float = Field(default=1e-3, gt=0)
+    """Peak learning rate; higher than for fine-tuning, as the weights are random."""
     model: ModelSpec = ModelSpec()
     """The model to start from scratch; not used with `init_from`."""
     domains: list[str] | None = None

@@ -1,0 +1,53 @@
+"""Data files: every fault names the file and the line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from collegium import DataError
+from collegium.training.supervised_data import read_examples
+from collegium.training.tokenizers import character_tokenizer
+
+TOKENIZER = character_tokenizer("abcdefgh")
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_rows_become_examples_whose_completion_is_trained(tmp_path: Path):
+    file = write(tmp_path / "rows.jsonl", '{"prompt": "ab", "completion": "c"}\n{"prompt": "d", "completion": "ef"}\n')
+    first, second = read_examples(TOKENIZER, file)
+    assert (first.token_ids, first.start, first.name) == ((2, 3, 4, 1), 2, "rows.jsonl:1")
+    assert (second.token_ids, second.start) == ((5, 6, 7, 1), 1)
+
+
+def test_a_data_artifact_is_a_folder(tmp_path: Path):
+    write(tmp_path / "data.jsonl", json.dumps({"prompt": "a", "completion": "b"}) + "\n")
+    assert len(read_examples(TOKENIZER, tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"prompt": "a", "completion": "b"}\n{"prompt": "a", "compl', r"rows\.jsonl:2: the file ends within a line"),
+        ('{"prompt": "a", "completion": "b"}\nnot json\n', r"rows\.jsonl:2: not JSON"),
+        ('{"prompt": "a"}\n', r"rows\.jsonl:1: expected .*found \['prompt'\]"),
+        ('["a"]\n', r"rows\.jsonl:1: expected .*found list"),
+        ('{"prompt": 3, "completion": "b"}\n', r"rows\.jsonl:1: prompt must be text or a list"),
+        ('{"prompt": "", "completion": "b"}\n', r"'rows\.jsonl:1' has an empty prompt"),
+        ("", "has no row"),
+    ],
+)
+def test_a_bad_file_is_an_error_with_its_line(tmp_path: Path, text, said):
+    with pytest.raises(DataError, match=said):
+        read_examples(TOKENIZER, write(tmp_path / "rows.jsonl", text))
+
+
+def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path):
+    with pytest.raises(DataError, match=r"nowhere\.jsonl.*cannot be read"):
+        read_examples(TOKENIZER, tmp_path / "nowhere.jsonl")
