@@ -38,7 +38,9 @@ def test_for_each_domain_fans_out_and_teachers_from_it_are_routed_by_domain(reci
 
 
 def test_a_fanned_out_stage_feeds_the_member_of_the_same_domain(recipe_file):
-    nodes, _ = expand(recipe_file(("  student", "  more: {use: tune, for_each: domain, init_from: teacher}\n  student")))
+    nodes, _ = expand(
+        recipe_file(("  student", "  more: {use: tune, for_each: domain, init_from: teacher}\n  student"))
+    )
     assert nodes["more-code"].inputs["init_from"] == ["teacher-code"]
 
 

@@ -79,9 +79,7 @@ def test_changed_code_of_a_package_changes_what_uses_it(recipe_file, acme_lab, m
         "print(json.dumps({name: stage.fingerprint for name, stage in stages.items()}))"  # fmt: skip
     folder = acme_lab()
     (folder / "stages.py").write_text((folder / "stages.py").read_text() + "\n# another line\n")
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(recipe_file())], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, str(recipe_file())], capture_output=True, text=True, check=True)
     assert changed(before, json.loads(done.stdout)) == set(before)
 
 
@@ -157,7 +155,9 @@ def test_a_missing_data_file_is_a_fault_of_its_domain(recipe_file):
 
 
 def test_data_and_models_are_not_mixed_up(recipe_file):
-    path = recipe_file(("  student", "  rows: {use: collect, generate_from: sft}\n  odd: {use: tune, init_from: rows}\n  student"))
+    path = recipe_file(
+        ("  student", "  rows: {use: collect, generate_from: sft}\n  odd: {use: tune, init_from: rows}\n  student")
+    )
     assert "'rows' leaves a data, which `init_from` cannot take" in failure(path)[0].what
 
 
@@ -195,7 +195,9 @@ def test_the_command_prints_stages_routes_packages_and_changes_nothing(recipe_fi
     assert described["stages"][-1]["routes"] == {"math": "math", "code": "code"}
     assert not any(stage["cached"] for stage in described["stages"])
     assert {package["distribution"] for package in described["packages"]} == {"collegium", "acme-lab"}
-    assert [p for p in sorted(tmp_path.rglob("*")) if "__pycache__" not in str(p)] == [p for p in before if "__pycache__" not in str(p)]
+    assert [p for p in sorted(tmp_path.rglob("*")) if "__pycache__" not in str(p)] == [
+        p for p in before if "__pycache__" not in str(p)
+    ]
     text = cli("plan", path, cwd=tmp_path).stdout
     for word in ("student", "teacher-math", "acme-lab/distil", "to run", "by", "1.0"):
         assert word in text
@@ -215,5 +217,7 @@ def test_planning_imports_no_torch(recipe_file, tmp_path):
         "import sys\nfrom collegium.cli.main import cli\ncli.main(['plan', sys.argv[1]], standalone_mode=False)\n"
         "print('HEAVY', sorted({'torch', 'transformers', 'datasets', 'numpy'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(recipe_file())], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(recipe_file())], capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.stdout.strip().endswith("HEAVY []"), done.stdout + done.stderr

@@ -16,7 +16,10 @@ def failure(path, *overrides, profile=None):
 
 
 def test_layers_win_in_order_base_file_profile_command_line(recipe_file):
-    recipe_file(text="collegium: 1\nname: base\nseed: 1\nthreads: 1\ncheckpoint_every: 1\nstages: {a: {use: make}}\n", name="base.yaml")
+    recipe_file(
+        text="collegium: 1\nname: base\nseed: 1\nthreads: 1\ncheckpoint_every: 1\nstages: {a: {use: make}}\n",
+        name="base.yaml",
+    )
     text = "extends: base.yaml\nname: top\nthreads: 2\ncheckpoint_every: 2\nprofile: lab\nprofiles: {lab: {checkpoint_every: 3, seed: 3}}\n"
     path = recipe_file(text=text)
     recipe = load_recipe(path, ["seed=4"]).recipe

@@ -50,6 +50,8 @@ class StageJob(Config):
     """One stage, ready to run anywhere that has the same packages installed."""
 
     id: str
+    fingerprint: str = ""
+    """Digest of all that the artifact depends on; a checkpoint of another one is of no use."""
     use: str
     """Full component id, ``distribution/name``."""
     options: dict[str, Any]

@@ -48,9 +48,7 @@ def plan_recipe(recipe: Path, overrides: tuple[str, ...], profile: str | None) -
 @profile_option
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def plan(
-    recipe: Path, overrides: tuple[str, ...], profile: str | None, store: Path | None, as_json: bool
-) -> None:
+def plan(recipe: Path, overrides: tuple[str, ...], profile: str | None, store: Path | None, as_json: bool) -> None:
     """Show the DAG, routes, packages and what is cached; change nothing."""
     from collegium.reporting.plan import describe_plan, print_plan
 
@@ -136,5 +134,3 @@ def _drive(planned: Plan, directory: Any, store: Any, *, resumed: bool) -> None:
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-

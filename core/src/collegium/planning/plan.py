@@ -262,9 +262,7 @@ class _Fingerprints:
     def __init__(self, plan: Plan, domain_entries: Mapping[str, list[Entry]]) -> None:
         self.plan = plan
         self.domain_digests = {
-            name: digest(
-                [spec.model_dump(mode="json"), plan.data_digests[name], self._entries(domain_entries[name])]
-            )
+            name: digest([spec.model_dump(mode="json"), plan.data_digests[name], self._entries(domain_entries[name])])
             for name, spec in plan.domains.items()
         }
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
-
-from collegium.plugins.registry import Registry
+from typing import Any, Protocol
 
 logger = logging.getLogger(__name__)
 
 
-def notify(registry: Registry, hook: str, event: Any) -> None:
+class HasManager(Protocol):
+    """What is needed of a registry: the plugin manager that holds the hooks."""
+
+    manager: Any
+
+
+def notify(registry: HasManager, hook: str, event: Any) -> None:
     """Tell every plugin that implements `hook` of an event."""
     for implementation in getattr(registry.manager.hook, hook).get_hookimpls():
         try:

@@ -99,9 +99,7 @@ class Registry:
             )
             if shadows:
                 cause = f"it offers {', '.join(shadows)}, which the core owns; rename the component"
-                record = PluginRecord(
-                    record.distribution, record.version, record.module, "failed", record.api, cause
-                )
+                record = PluginRecord(record.distribution, record.version, record.module, "failed", record.api, cause)
                 self.manager.unregister(name=record.distribution)
             kept.append(record)
         return kept

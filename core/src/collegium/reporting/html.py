@@ -64,9 +64,7 @@ def _domains(report: dict[str, Any]) -> str:
         captured = domain["headroom_captured"]
         width = 0 if captured is None else round(100 * min(max(captured, 0.0), 1.0))
         bar = f'{_number(captured)}<span class="bar" style="width:{width}%"></span>'
-        rows.append(
-            [escape(name), *(_number(domain[key]) for key in ("start", "teacher", "student")), bar]
-        )
+        rows.append([escape(name), *(_number(domain[key]) for key in ("start", "teacher", "student")), bar])
     return _table(["domain", "start", "teacher", "student", "headroom captured"], rows)
 
 

@@ -58,23 +58,37 @@ def _stage(stage: PlannedStage, store: Store | None) -> dict[str, Any]:
     }
 
 
+def wide_console() -> Console:
+    """Return a console that is wide enough for names where there is no terminal to ask."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
+def _table(title: str, *names: str) -> Table:
+    """Return a table whose cells fold: a name is never cut."""
+    table = Table(title=title)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
 def print_plan(described: dict[str, Any]) -> None:
     """Print a plan for people."""
-    console = Console(soft_wrap=True)
+    console = wide_console()
     head = f"{described['recipe']} (profile {described['profile']}, seed {described['seed']}, {described['executor']})"
     console.print(head, style="bold", highlight=False)
-    stages = Table("stage", "component", "inputs", "domains", "state", title="stages")
+    stages = _table("stages", "stage", "component", "inputs", "domains", "state")
     for stage in described["stages"]:
         inputs = "; ".join(f"{edge}: {', '.join(sources)}" for edge, sources in stage["inputs"].items() if sources)
         state = "cached" if stage["cached"] else "to run"
         stages.add_row(stage["id"], stage["use"], inputs or "-", ", ".join(stage["domains"]), state)
     console.print(stages)
     _print_routes(console, described)
-    domains = Table("domain", "tasks", "verifier", "files", title="domains")
+    domains = _table("domains", "domain", "tasks", "verifier", "files")
     for name, domain in described["domains"].items():
         domains.add_row(name, domain["task"], domain["verifier"], ", ".join(domain["files"]) or "generated")
     console.print(domains)
-    packages = Table("package", "version", "contract", "components", title="packages")
+    packages = _table("packages", "package", "version", "contract", "components")
     for package in described["packages"]:
         components = ", ".join(package["components"])
         packages.add_row(package["distribution"], package["version"], str(package["api"]), components)
@@ -82,15 +96,11 @@ def print_plan(described: dict[str, Any]) -> None:
 
 
 def _print_routes(console: Console, described: dict[str, Any]) -> None:
-    rows = [
-        (stage["id"], domain, route)
-        for stage in described["stages"]
-        for domain, route in stage["routes"].items()
-    ]
+    rows = [(stage["id"], domain, route) for stage in described["stages"] for domain, route in stage["routes"].items()]
     if not rows:
         return
     teachers = {stage["id"]: stage["teachers"] for stage in described["stages"]}
-    routes = Table("stage", "domain", "teacher", "scored by", title="routes")
+    routes = _table("routes", "stage", "domain", "teacher", "scored by")
     for stage_id, domain, route in rows:
         names = [route] if isinstance(route, str) else [f"{name} ({weight:g})" for name, weight in route.items()]
         scored = [route] if isinstance(route, str) else list(route)

@@ -16,7 +16,7 @@ SHOWN = {
     "loss": "loss {:.3f}",
     "reward": "reward {:.3f}",
     "kl": "KL {:.4f}",
-    "tokens_per_second": "{:,.0f} tokens/s",
+    "time/tokens_per_second": "{:,.0f} tokens/s",
 }
 """Step metrics to show, and how."""
 LINE_EVERY = 15.0

@@ -44,7 +44,7 @@ def _stage(stage: PlannedStage, found: dict[str, Any]) -> dict[str, Any]:
         "status": found["status"],
         "seconds": found.get("seconds", 0.0),
         "inputs": sorted({source for sources in stage.node.inputs.values() for source in sources}),
-        "metrics": found.get("metrics", {}),
+        "metrics": {name: value for name, value in found.get("metrics", {}).items() if not name.startswith("time/")},
         "scores": found.get("scores", {}),
         "rollouts": found.get("rollouts", 0),
         "tokens_generated": found.get("tokens_generated", 0),
@@ -71,9 +71,7 @@ def _domain(plan: Plan, domain: str, statuses: dict[str, dict[str, Any]]) -> dic
     return row
 
 
-def _teacher_score(
-    student: PlannedStage, domain: str, scores: dict[str, float], start: float | None
-) -> float | None:
+def _teacher_score(student: PlannedStage, domain: str, scores: dict[str, float], start: float | None) -> float | None:
     """Return the routed teacher's score; of several, the best one's. A component's own teacher has none."""
     route = student.routes.get(domain, [])
     names = [route] if isinstance(route, str) else list(route)

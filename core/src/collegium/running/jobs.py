@@ -21,6 +21,7 @@ def make_job(plan: Plan, stage: PlannedStage, directory: RunDirectory, *, train:
     }
     return StageJob(
         id=stage.id,
+        fingerprint=stage.fingerprint,
         use=stage.entry.id,
         options=stage.options,
         seed=stage.seed,

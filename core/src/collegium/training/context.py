@@ -19,6 +19,7 @@ from collegium.kinds.reward import RewardContext
 from collegium.kinds.stage import Edge
 from collegium.kinds.tasks import TaskSource
 from collegium.kinds.teacher import Teacher
+from collegium.plugins.lifecycle import notify
 from collegium.task import Demonstration, Sample, Split, Task
 from collegium.training.checkpoint import Checkpoints
 from collegium.training.journal import Journal, finite
@@ -195,7 +196,7 @@ class StageContext:
         numbers = finite(metrics)
         self.journal.metrics(step, numbers)
         self.listener(StageEvent(stage=self.job.id, kind="step", step=step, total=total, metrics=numbers))
-        self.registry.manager.hook.after_step(event=StepFinished(self.job.id, step, numbers))
+        notify(self.registry, "after_step", StepFinished(self.job.id, step, numbers))
 
     def message(self, text: str) -> None:
         """Tell the listener something in words."""
@@ -207,7 +208,7 @@ class StageContext:
         rows = [_sample_row(sample, verdict) for sample, verdict in zip(samples, padded, strict=True)]
         self.journal.samples(step, rows)
         if verdicts:
-            self.registry.manager.hook.after_rollouts(event=RolloutsJudged(self.job.id, step, samples, verdicts))
+            notify(self.registry, "after_rollouts", RolloutsJudged(self.job.id, step, samples, verdicts))
 
     def close(self) -> None:
         """Release engines, reward sources and verifiers."""

@@ -11,6 +11,7 @@ from transformers.utils import logging as transformers_logging
 from collegium.errors import CollegiumError
 from collegium.events import StageFailed, StageFinished, StageStarted
 from collegium.job import StageEvent, StageJob, StageOutcome
+from collegium.plugins.lifecycle import notify
 from collegium.training.context import Components, Listener, StageContext
 from collegium.training.evaluate import evaluate_domains
 from collegium.training.language_model import LanguageModel
@@ -29,20 +30,19 @@ def run_job(job: StageJob, registry: Components, listener: Listener) -> StageOut
     """
     started = time.perf_counter()
     set_up_torch(job)
-    hooks = registry.manager.hook
     context = StageContext(job, registry, listener)
     try:
-        hooks.before_stage(event=StageStarted(job.id, job.use))
+        notify(registry, "before_stage", StageStarted(job.id, job.use))
         scores = _train_and_evaluate(context)
     except Exception as error:
         logger.exception("stage %s failed", job.id)
         outcome = _failure(context, error, time.perf_counter() - started)
-        hooks.on_stage_error(event=StageFailed(job.id, job.use, outcome.problem, outcome.owner))
+        notify(registry, "on_stage_error", StageFailed(job.id, job.use, outcome.problem, outcome.owner))
         return outcome
     finally:
         context.close()
     metrics = context.journal.last_metrics() | context.evaluation_metrics
-    hooks.after_stage(event=StageFinished(job.id, job.use, metrics))
+    notify(registry, "after_stage", StageFinished(job.id, job.use, metrics))
     return StageOutcome(
         stage=job.id,
         status="completed",
