@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from collegium.training.logprobs import entropy_of, scatter_to_tokens, token_logprobs
+from collegium.training.logprobs import scatter_to_tokens, token_logprobs
+from collegium.training.vocabulary import entropy_of
 
 
 def problem(rows=64, width=6, vocabulary=50, dtype=torch.float64):

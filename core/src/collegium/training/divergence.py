@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from collegium.training.logprobs import CHUNK, entropy_of
+from collegium.training.logprobs import CHUNK
 from collegium.training.vocabulary import Rule, logits_of, over_vocabulary
 
 
@@ -76,8 +76,7 @@ def exact_reverse_kl(
         log_p = logits.log_softmax(dim=-1)
         log_q = _teacher_logprobs(teacher_hidden, teacher_head, rows, logits.shape[1])
         # The gradient omits sum(p * grad log p), which is zero: teacher == student then gives exactly zero.
-        kl = _expectation_terms(log_p, log_p.detach() - log_q).sum(dim=-1)
-        return kl, entropy_of(log_p.detach())
+        return _expectation_terms(log_p, log_p.detach() - log_q).sum(dim=-1), log_p
 
     return _over_shared_vocabulary(rule, hidden, head, teacher_hidden, teacher_head, chunk)
 
@@ -114,8 +113,7 @@ def topk_reverse_kl(
         log_p = log_p_all.gather(1, support)
         # d/dp [p log(p/q) - p + q] = log(p/q): the correction cancels the rest of the gradient.
         correction = log_q.exp() - log_p.detach().exp()
-        divergence = (_expectation_terms(log_p, log_p.detach() - log_q) + correction).sum(dim=-1)
-        return divergence, entropy_of(log_p_all.detach())
+        return (_expectation_terms(log_p, log_p.detach() - log_q) + correction).sum(dim=-1), log_p_all
 
     return _over_shared_vocabulary(rule, hidden, head, teacher_hidden, teacher_head, chunk)
 

@@ -5,7 +5,6 @@ Shapes: ``B`` sequences, ``T`` tokens, ``N`` trained tokens (row-major mask orde
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from collegium.training.vocabulary import over_vocabulary
@@ -47,17 +46,10 @@ def token_logprobs(
         raise ValueError(f"expected one target per row of hidden {list(hidden.shape)}, got {list(targets.shape)}")
 
     def rule(logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        logprobs = (logits / temperature).log_softmax(dim=-1)
-        chosen = logprobs.gather(1, targets[rows, None]).squeeze(1)
-        return chosen, entropy_of(logprobs.detach())
+        logprobs = (logits if temperature == 1 else logits / temperature).log_softmax(dim=-1)
+        return logprobs.gather(1, targets[rows, None]).squeeze(1), logprobs
 
     return over_vocabulary(rule, hidden, head, chunk=chunk, bias=bias)
-
-
-def entropy_of(logprobs: Tensor) -> Tensor:
-    """Return the entropy over the last dimension, in nats; a token of probability 0 adds nothing."""
-    probabilities = logprobs.exp()
-    return -(probabilities * logprobs.clamp(min=torch.finfo(logprobs.dtype).min)).sum(dim=-1)
 
 
 def scatter_to_tokens(values: Tensor, mask: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 Rule: TypeAlias = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
-"""``logits [C, V], rows -> (value [C], statistic [C])``; only the value is differentiated."""
+"""``logits [C, V], rows -> (value [C], log-probs [C, V])``; only the value is differentiated."""
 
 
 def over_vocabulary(
@@ -32,7 +32,8 @@ def over_vocabulary(
         bias: ``[V]`` bias of the head; gets a gradient.
 
     Returns:
-        The values ``[N]`` and the statistics ``[N]`` (without gradient), both in at least float32.
+        The values ``[N]``, and the entropy of the distribution at every row ``[N]`` (nats, without gradient), both in
+        at least float32.
 
     Raises:
         ValueError: If `chunk` is not positive or the widths differ.
@@ -41,8 +42,8 @@ def over_vocabulary(
         raise ValueError(f"chunk must be at least 1 row, got {chunk}")
     if hidden.ndim != 2 or head.ndim != 2 or hidden.shape[1] != head.shape[1]:
         raise ValueError(f"expected hidden [N, D] and head [V, D], got {list(hidden.shape)} and {list(head.shape)}")
-    values, statistics = _OverVocabulary.apply(hidden, head, bias, rule, chunk)  # type: ignore[no-untyped-call]
-    return values, statistics
+    values, entropies = _OverVocabulary.apply(hidden, head, bias, rule, chunk)  # type: ignore[no-untyped-call]
+    return values, entropies
 
 
 def logits_of(hidden: Tensor, head: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -51,6 +52,13 @@ def logits_of(hidden: Tensor, head: Tensor, bias: Tensor | None = None) -> Tenso
     if bias is not None:
         logits = logits + bias
     return logits.to(_wide(logits.dtype))
+
+
+def entropy_of(logprobs: Tensor) -> Tensor:
+    """Return the entropy over the last dimension, in nats; a token of probability 0 adds nothing."""
+    finite = logprobs.clamp(min=torch.finfo(logprobs.dtype).min)
+    negative: Tensor = torch.linalg.vecdot(logprobs.exp(), finite)
+    return -negative
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
@@ -72,11 +80,12 @@ class _OverVocabulary(torch.autograd.Function):
         ctx.save_for_backward(hidden, head, bias)
         ctx.rule, ctx.chunk = rule, chunk
         values = torch.empty(hidden.shape[0], dtype=_wide(head.dtype), device=hidden.device)
-        statistics = torch.empty_like(values)
+        entropies = torch.empty_like(values)
         for rows in _chunks(hidden.shape[0], chunk):
-            values[rows], statistics[rows] = rule(logits_of(hidden[rows], head, bias), rows)
-        ctx.mark_non_differentiable(statistics)
-        return values, statistics
+            values[rows], logprobs = rule(logits_of(hidden[rows], head, bias), rows)
+            entropies[rows] = entropy_of(logprobs)
+        ctx.mark_non_differentiable(entropies)
+        return values, entropies
 
     @staticmethod
     @once_differentiable
