@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from collegium import Completion, Score, Task, Verdict
 from collegium_verifier_code import worker
 from collegium_verifier_code.verifier import CodeVerifier
@@ -32,13 +34,22 @@ def processes_in(namespaces: set[str]) -> list[int]:
     return found
 
 
+def settle(namespaces: set[str]) -> list[int]:
+    """List what is left of the sandboxes once the kernel has had time to take down what was killed from outside."""
+    for _ in range(200):
+        if not (left := processes_in(namespaces)):
+            break
+        time.sleep(0.05)
+    return left
+
+
 @pytest.fixture(scope="session")
 def census() -> Callable[[CodeVerifier], Callable[[], list[int]]]:
-    """Take note of a verifier's sandboxes; the result lists what processes they have."""
+    """Take note of a verifier's sandboxes; the result lists what processes they have in the end."""
 
     def note(code: CodeVerifier) -> Callable[[], list[int]]:
         namespaces = {user_namespace(pid) for pid in code._pool.pids}
-        return lambda: processes_in(namespaces)
+        return lambda: settle(namespaces)
 
     return note
 
@@ -54,7 +65,7 @@ def verifier() -> Iterator[CodeVerifier]:
 @pytest.fixture(scope="module")
 def hasty_verifier() -> Iterator[CodeVerifier]:
     """A verifier for submissions that run into their time limit; fails if any process is left when it is closed."""
-    code = CodeVerifier({"extract": "none", "timeout_s": 1.5})
+    code = CodeVerifier({"extract": "none", "timeout_s": 1.0})
     namespaces = {user_namespace(pid) for pid in code._pool.pids}
     yield code
     namespaces |= {user_namespace(pid) for pid in code._pool.pids}

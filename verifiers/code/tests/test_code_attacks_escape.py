@@ -1,5 +1,6 @@
 """Submissions that want out of the sandbox: each answers rightly if it gets anywhere, so a pass is an escape."""
 
+# ruff: noqa: E501 - programs as their author would write them
 from __future__ import annotations
 
 import os
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from collegium import Completion, Score, Task, Verdict
 from collegium_verifier_code.verifier import CodeVerifier
 
@@ -130,8 +132,8 @@ def test_the_scratch_folder_is_new_for_each_submission(hasty_verifier: CodeVerif
 def test_no_file_appears_outside(hasty_verifier: CodeVerifier, tmp_path: Path) -> None:
     code = f"""
 import os
-for folder in ('/tmp', '/scratch', {str(tmp_path)!r}, {os.getcwd()!r}, '/dev/shm', '/var/tmp', '/run', os.path.dirname(os.__file__)):
-    try: open(folder + '/collegium-escape-mark', 'w').write('x')
+for folder in ('/tmp', '/scratch', {str(tmp_path)!r}, {os.getcwd()!r}, '/dev/shm', '/var/tmp', '/run',
+os.path.dirname(os.__file__)): try: open(folder + '/collegium-escape-mark', 'w').write('x')
     except OSError: pass
 def f(): return True
 """

@@ -1,10 +1,12 @@
 """Submissions that want to pass without solving the task: none does."""
 
+
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
+
 from collegium import Completion, Score, Task, Verdict
 from collegium_verifier_code.verifier import CodeVerifier
 
@@ -49,7 +51,7 @@ def f(x): return Yes
     "raise StopIteration": "def f(x): raise StopIteration",
     "raise KeyboardInterrupt": "def f(x): raise KeyboardInterrupt",
     "raise GeneratorExit": "def f(x): raise GeneratorExit",
-    "print a verdict": "print('{\"checks\": [{\"ok\": true}], \"total\": 1, \"cause\": \"\"}')\ndef f(x): print('OK')",
+    "print a verdict": 'print(\'{"checks": [{"ok": true}], "total": 1, "cause": ""}\')\ndef f(x): print(\'OK\')',
     "patch builtins": """
 import builtins
 for name in ('abs', 'bool', 'len', 'isinstance', 'sum', 'all', 'int'):
@@ -109,8 +111,8 @@ for text in (b'{"loaded": true}', b'{"kinds": {"f": {"callable": true}}}', b'{"v
 """,
     "malformed answers": """
 import os
-for text in (b'{"loaded": 1}', b'{"kinds": {"f": {"value": {"set": [[1], [2]]}}}}', b'[[[', b'{"value": {"int": "zz"}}'):
-    os.write(4, len(text).to_bytes(4, 'big') + text)
+for text in (b'{"loaded": 1}', b'{"kinds": {"f": {"value": {"set": [[1], [2]]}}}}', b'[[[', b'{"value": {"int":
+"zz"}}'): os.write(4, len(text).to_bytes(4, 'big') + text)
 """,
     "answer with a type of its own": """
 import os
@@ -138,13 +140,19 @@ def test_a_forgery_scores_zero(name: str, mapped_attack: Callable[[str], Verdict
 TESTS_WITH_HELPERS = {
     "abs redefined": (["assert abs(f(2) - 3) < 1e-6"], "def abs(x): return 0\ndef f(x): return 9"),
     "set redefined": (["assert set(f(2)) == set([1, 2])"], "def set(x): return 0\ndef f(x): return [9]"),
-    "math redefined": (["assert math.isclose(f(2), 3)"], "class math:\n    isclose = lambda *a: True\ndef f(x): return 9"),
+    "math redefined": (
+        ["assert math.isclose(f(2), 3)"],
+        "class math:\n    isclose = lambda *a: True\ndef f(x): return 9",
+    ),
     "map ended early": (["assert all(map(f, [2, 3, 5]))"], "def f(x): raise StopIteration"),
     "obliging text": (
         ["assert f(2).startswith('abc')", "assert f(2).endswith('c')"],
         "class T:\n    def __getattr__(self, name): return lambda *a: True\ndef f(x): return T()",
     ),
-    "obliging container": (["assert 3 in f(2)"], "class T:\n    def __contains__(self, x): return True\ndef f(x): return T()"),
+    "obliging container": (
+        ["assert 3 in f(2)"],
+        "class T:\n    def __contains__(self, x): return True\ndef f(x): return T()",
+    ),
     "obliging order": (["assert f(2) > 5"], "class T:\n    def __gt__(self, x): return True\ndef f(x): return T()"),
     "obliging difference": (
         ["assert abs(f(2) - 3) < 1e-6"],
@@ -175,5 +183,4 @@ def test_a_helper_of_the_prompt_cannot_be_redefined(hasty_verifier: CodeVerifier
     task = Task("t", prompt, data=data)
     forged = hasty_verifier.verify(Completion("    return s\n\ndef encode(s):\n    return s\n"), task)
     honest = hasty_verifier.verify(Completion("    return s[::-1]\n"), task)
-    assert isinstance(forged, Score) and isinstance(honest, Score)
-    assert (forged.value, honest.value) == (0.0, 1.0)
+    assert [verdict.value for verdict in (forged, honest) if isinstance(verdict, Score)] == [0.0, 1.0]

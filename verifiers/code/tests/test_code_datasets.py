@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from collegium import Completion, Score, Task, Verdict
 from collegium_verifier_code.verifier import CodeVerifier
 
@@ -25,7 +26,9 @@ def rows(name: str) -> list[dict[str, Any]]:
 
 def failed(tasks: list[Task], verdicts: list[Verdict]) -> list[str]:
     pairs = zip(tasks, verdicts, strict=True)
-    return [f"{task.id}: {verdict}" for task, verdict in pairs if not (isinstance(verdict, Score) and verdict.value == 1.0)]
+    return [
+        f"{task.id}: {verdict}" for task, verdict in pairs if not (isinstance(verdict, Score) and verdict.value == 1.0)
+    ]
 
 
 def humaneval() -> tuple[list[Task], list[str]]:
@@ -52,5 +55,9 @@ def test_every_reference_solution_of_mbpp_passes(verifier: CodeVerifier) -> None
 def test_a_solution_that_does_nothing_never_passes(verifier: CodeVerifier) -> None:
     tasks, _ = humaneval()
     verdicts = verifier.verify_batch([Completion("    pass\n")] * len(tasks), tasks)
-    passed = [task.id for task, verdict in zip(tasks, verdicts, strict=True) if verdict != Score(0.0, getattr(verdict, "details", {}))]
+    passed = [
+        task.id
+        for task, verdict in zip(tasks, verdicts, strict=True)
+        if verdict != Score(0.0, getattr(verdict, "details", {}))
+    ]
     assert passed == []

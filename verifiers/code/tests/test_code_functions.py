@@ -1,10 +1,12 @@
 """Tests that call functions: what passes, what fails, and with which cause."""
 
+# ruff: noqa: E501 - programs as their author would write them
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+
 from collegium import Completion, Error, Score, Task, Verdict
 from collegium_verifier_code.verifier import CodeVerifier
 
@@ -21,7 +23,10 @@ def value(verdict: Verdict) -> float:
 RIGHT = {
     "int": ("def f(x): return x + 1", "assert f(2) == 3"),
     "large int": ("def f(x): return x ** 300", "assert f(7) == 7 ** 300"),
-    "float, nan and infinity": ("def f(): return [0.1, float('inf'), float('nan')]", "a, b, c = f()\nassert a == 0.1 < b and c != c"),
+    "float, nan and infinity": (
+        "def f(): return [0.1, float('inf'), float('nan')]",
+        "a, b, c = f()\nassert a == 0.1 < b and c != c",
+    ),
     "complex": ("def f(): return 1j", "assert f() == 1j"),
     "text with any character": ("def f(s): return s + '\\0\\udc80é'", "assert f('x') == 'x\\0\\udc80é'"),
     "bytes": ("def f(b): return bytearray(b)", "assert f(b'a') == bytearray(b'a')"),
@@ -30,7 +35,10 @@ RIGHT = {
         "assert f(5) == ({'a': [5]}, {1, 2}, frozenset([3]), None, True)",
     ),
     "types are kept": ("def f(): return (1,)", "assert f() == (1,) and f() != [1] and isinstance(f(), tuple)"),
-    "Counter as the dict it is": ("from collections import Counter\ndef f(s): return Counter(s)", "assert f('aab') == {'a': 2, 'b': 1}"),
+    "Counter as the dict it is": (
+        "from collections import Counter\ndef f(s): return Counter(s)",
+        "assert f('aab') == {'a': 2, 'b': 1}",
+    ),
     "namedtuple as the tuple it is": (
         "from collections import namedtuple\nP = namedtuple('P', 'x y')\ndef f(): return P(1, 2)",
         "assert f() == (1, 2)",
@@ -43,7 +51,10 @@ RIGHT = {
     "type as argument": ("def f(xs, t): return [x for x in xs if isinstance(x, t)]", "assert f([1, 'a'], int) == [1]"),
     "keyword arguments": ("def f(a, *, b=1): return a - b", "assert f(5, b=3) == 2"),
     "argument changed in place": ("def f(xs): xs.sort()", "xs = [3, 1]\nassert f(xs) is None\nassert xs == [1, 3]"),
-    "exception by type": ("def f(x): raise ValueError('no')", "try:\n    f(1)\n    assert False\nexcept ValueError as e:\n    assert str(e) == 'no'"),
+    "exception by type": (
+        "def f(x): raise ValueError('no')",
+        "try:\n    f(1)\n    assert False\nexcept ValueError as e:\n    assert str(e) == 'no'",
+    ),
     "exception of its own": (
         "class Bad(KeyError): pass\ndef f(x): raise Bad('x')",
         "try:\n    f(1)\n    assert False\nexcept Bad:\n    pass",
@@ -58,7 +69,10 @@ RIGHT = {
         "class Stack:\n    def __init__(self): self.items = []\n    def push(self, x): self.items.append(x)\n    def __len__(self): return 1",
         "s = Stack()\ns.push(3)\nassert s.items == [3] and len(s) == 1",
     ),
-    "object handed back": ("class Node:\n    def __init__(self, v): self.v = v\ndef f(n): return n.v", "n = Node(4)\nn.v = 5\nassert f(n) == 5"),
+    "object handed back": (
+        "class Node:\n    def __init__(self, v): self.v = v\ndef f(n): return n.v",
+        "n = Node(4)\nn.v = 5\nassert f(n) == 5",
+    ),
     "printing": ("def f(x):\n    print('noise')\n    return x", "assert f(1) == 1"),
     "reading input": ("def f():\n    import sys\n    return sys.stdin.read()", "assert f() == ''"),
     "threads": (
@@ -66,7 +80,10 @@ RIGHT = {
         "assert f([-1, 2]) == [1, 2]",
     ),
     "asyncio": ("import asyncio\nasync def g(): return 4\ndef f(): return asyncio.run(g())", "assert f() == 4"),
-    "dataclass": ("from dataclasses import dataclass, asdict\n@dataclass\nclass P:\n    x: int\ndef f(): return asdict(P(1))", "assert f() == {'x': 1}"),
+    "dataclass": (
+        "from dataclasses import dataclass, asdict\n@dataclass\nclass P:\n    x: int\ndef f(): return asdict(P(1))",
+        "assert f() == {'x': 1}",
+    ),
     "files of its own": ("def f():\n    open('a', 'w').write('hi')\n    return open('a').read()", "assert f() == 'hi'"),
 }
 
@@ -129,7 +146,9 @@ def test_a_broken_submission_fails_with_its_cause(code: str, cause: str, verifie
         ({"io": [{"stdin": ""}]}, "`stdout`"),
     ],
 )
-def test_tests_that_cannot_be_run_are_an_error_not_a_score(data: dict[str, Any], reason: str, verifier: CodeVerifier) -> None:
+def test_tests_that_cannot_be_run_are_an_error_not_a_score(
+    data: dict[str, Any], reason: str, verifier: CodeVerifier
+) -> None:
     verdict = verifier.verify(Completion("def f(x): return 1"), Task("t", "", data=data))
     assert isinstance(verdict, Error), verdict
     assert reason in verdict.reason

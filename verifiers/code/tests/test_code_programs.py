@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from collegium import Completion, Score, Task, Verdict
 from collegium_verifier_code.verifier import CodeVerifier
 

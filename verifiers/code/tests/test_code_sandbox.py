@@ -12,8 +12,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import collegium
 import pytest
+
+import collegium
 from collegium import Completion, Error, Score, Task, VerifierError
 from collegium_verifier_code import hints, worker
 from collegium_verifier_code.inside import seccomp
@@ -32,7 +33,9 @@ verifier.close()
 
 
 def test_the_verifier_is_found_through_its_entry_point() -> None:
-    (entry,) = [point for point in importlib.metadata.entry_points(group="collegium") if point.name == "collegium-verifier-code"]
+    (entry,) = [
+        point for point in importlib.metadata.entry_points(group="collegium") if point.name == "collegium-verifier-code"
+    ]
     (component,) = entry.load().register_verifiers()
     module, _, attribute = component.target.partition(":")
     assert (component.name, getattr(__import__(module, fromlist=[attribute]), attribute)) == ("code", CodeVerifier)
@@ -50,11 +53,15 @@ def test_without_user_namespaces_it_refuses_and_says_what_to_do() -> None:
 
 
 def test_inside_a_user_namespace_it_works() -> None:
-    done = subprocess.run(["unshare", "--user", "--map-root-user", sys.executable, "-c", PROBE], capture_output=True, text=True)
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", sys.executable, "-c", PROBE], capture_output=True, text=True
+    )
     assert (done.stdout, done.stderr) == ("[1.0, 0.0]\n", "")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user; for anyone else all tests are this one")
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can become another user; for anyone else all tests are this one"
+)
 def test_an_unprivileged_user_can_run_it() -> None:
     interpreter = _interpreter_for_nobody()
     if interpreter is None:
@@ -79,7 +86,9 @@ def _interpreter_for_nobody() -> str | None:
     for found in (sys.executable, shutil.which(name, path="/usr/local/bin:/usr/bin")):
         if found is not None:
             try:
-                subprocess.run([found, "-c", "import ctypes"], user=65534, group=65534, check=True, capture_output=True, cwd="/")
+                subprocess.run(
+                    [found, "-c", "import ctypes"], user=65534, group=65534, check=True, capture_output=True, cwd="/"
+                )
             except (PermissionError, subprocess.CalledProcessError):
                 continue
             return found
@@ -91,7 +100,7 @@ def test_a_user_map_that_is_refused_is_a_refusal(monkeypatch: pytest.MonkeyPatch
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(worker, "map_users", refuse)
-    with pytest.raises(VerifierError, match="failed at user ids: .*Operation not permitted"):
+    with pytest.raises(VerifierError, match=r"failed at user ids: .*Operation not permitted"):
         CodeVerifier()
 
 
@@ -118,7 +127,9 @@ def test_a_setting_that_forbids_namespaces_is_named(monkeypatch: pytest.MonkeyPa
     assert error.owner == "collegium-verifier-code"
 
 
-def test_a_killed_sandbox_is_replaced_and_the_item_judged(census: Callable[[CodeVerifier], Callable[[], list[int]]]) -> None:
+def test_a_killed_sandbox_is_replaced_and_the_item_judged(
+    census: Callable[[CodeVerifier], Callable[[], list[int]]],
+) -> None:
     verifier = CodeVerifier({"workers": 1})
     try:
         (before,) = verifier._pool.pids
@@ -126,7 +137,8 @@ def test_a_killed_sandbox_is_replaced_and_the_item_judged(census: Callable[[Code
         os.kill(before, signal.SIGKILL)
         verdict = verifier.verify(RIGHT, TASK)
         (after,) = verifier._pool.pids
-        assert isinstance(verdict, Score) and verdict.value == 1.0
+        assert isinstance(verdict, Score)
+        assert verdict.value == 1.0
         assert after != before
         assert processes() == []
     finally:
@@ -201,7 +213,9 @@ def test_many_threads_share_the_pool(verifier: CodeVerifier) -> None:
 def test_a_batch_keeps_its_order(verifier: CodeVerifier) -> None:
     completions = [Completion(f"def f(x): return x + {number % 3}") for number in range(30)]
     verdicts = verifier.verify_batch(completions, [TASK] * 30)
-    assert [verdict.value for verdict in verdicts if isinstance(verdict, Score)] == [float(n % 3 == 1) for n in range(30)]
+    assert [verdict.value for verdict in verdicts if isinstance(verdict, Score)] == [
+        float(n % 3 == 1) for n in range(30)
+    ]
 
 
 def test_closing_twice_is_fine() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from collegium import Completion, Score, Task
 from collegium_verifier_code.source import assemble, extract_code
 from collegium_verifier_code.verifier import CodeVerifier
@@ -14,7 +15,10 @@ from collegium_verifier_code.verifier import CodeVerifier
         ("def f(): pass", "def f(): pass"),
         ("Here:\n```python\ndef f(): pass\n```\nDone.", "def f(): pass\n"),
         ("```\nx = 1\n```", "x = 1\n"),
-        ("```py\nold\n```\nBetter:\n```python\ndef f(): pass\n```\nUse:\n```python\nprint(f())\n```", "def f(): pass\n"),
+        (
+            "```py\nold\n```\nBetter:\n```python\ndef f(): pass\n```\nUse:\n```python\nprint(f())\n```",
+            "def f(): pass\n",
+        ),
         ("```json\n{}\n```\n```python\nx = 1\n```", "x = 1\n"),
         ("cut at the limit\n```python\ndef f():\n    return", "def f():\n    return"),
         ("  ```python\n  x = 1\n  ```", "  x = 1\n"),

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from collegium import Task
-
 from collegium_verifier_code.source import prefix_of
 
 Item = dict[str, Any]

@@ -11,4 +11,6 @@ from collegium.component import Component
 @hookimpl
 def register_verifiers() -> Sequence[Component]:
     """Offer the `code` verifier."""
-    return [component("code", "collegium_verifier_code.verifier:CodeVerifier", "Python run against tests in a sandbox.")]
+    return [
+        component("code", "collegium_verifier_code.verifier:CodeVerifier", "Python run against tests in a sandbox.")
+    ]

@@ -7,7 +7,6 @@ import threading
 from typing import Any
 
 from collegium import VerifierError
-
 from collegium_verifier_code.hints import OWNER
 from collegium_verifier_code.inside.limits import Limits
 from collegium_verifier_code.worker import Worker, WorkerLost
@@ -85,7 +84,9 @@ class Pool:
                 self._all.add(worker)
                 return worker
         worker.close()
-        raise VerifierError("the verifier was closed while it was at work", fix="close it after its last batch", owner=OWNER)
+        raise VerifierError(
+            "the verifier was closed while it was at work", fix="close it after its last batch", owner=OWNER
+        )
 
     def _replace(self, worker: Worker) -> None:
         with self._lock:

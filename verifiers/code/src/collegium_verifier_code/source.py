@@ -1,4 +1,4 @@
-"""From a completion to the Python text that is run. The text is cut with regular expressions only, never parsed here."""
+"""From a completion to the Python text that is run; cut with regular expressions only, never parsed here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Literal
 from collegium import Task
 
 Extract = Literal["auto", "fence", "none"]
-FENCE = re.compile(r"^[ \t]*```[ \t]*(?P<language>[\w+-]*)[^\n]*\n(?P<code>.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(
+    r"^[ \t]*```[ \t]*(?P<language>[\w+-]*)[^\n]*\n(?P<code>.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE
+)
 DEFINES = re.compile(r"^(?:async[ \t]+def|def|class)[ \t]", re.MULTILINE)
 PYTHON = ("", "python", "python3", "py")
 
@@ -16,8 +18,8 @@ PYTHON = ("", "python", "python3", "py")
 def extract_code(text: str, how: Extract) -> str | None:
     """Cut the code out of a completion.
 
-    With several fenced blocks, the last one that defines a function or class is taken (a last block is often only an example of
-    use); if none does, the last one.
+    With several fenced blocks, the last one that defines a function or class is taken (a last block is often only an
+    example of use); if none does, the last one.
 
     Returns:
         The code; None if `how` is ``fence`` and there is no fenced Python block.
@@ -31,7 +33,7 @@ def extract_code(text: str, how: Extract) -> str | None:
 
 
 def prefix_of(task: Task) -> str:
-    """The text put before the completion: ``data["prefix"]``, or HumanEval's prompt (which is the code to be completed)."""
+    """Find the text that goes before the completion: ``data["prefix"]``, or HumanEval's prompt, which is code."""
     if "prefix" in task.data:
         return str(task.data["prefix"])
     return task.prompt if "test" in task.data and isinstance(task.prompt, str) else ""

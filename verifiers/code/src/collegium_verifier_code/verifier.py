@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Literal
 
-from collegium import Completion, Error, Score, Task, Verdict, Verifier
-from collegium import Config as BaseConfig
 from pydantic import Field
 
+from collegium import Completion, Error, Score, Task, Verdict, Verifier
+from collegium import Config as BaseConfig
 from collegium_verifier_code.inside.limits import Limits
 from collegium_verifier_code.items import BadTask, form_of, function_item, program_items
 from collegium_verifier_code.pool import Pool
@@ -32,15 +32,17 @@ class CodeConfig(BaseConfig):
     workers: int = Field(default=2, ge=1, le=64)
     """Warm sandboxes, which is how many completions are judged at once."""
     extract: Extract = "auto"
-    """Where the code is: in a ```` ```python ```` fence (``fence``), the whole completion (``none``), or a fence if there is one (``auto``)."""
+    """Where the code is: in a ```` ```python ```` fence (``fence``), the whole completion (``none``), or a fence if
+    there is one (``auto``)."""
 
 
 class CodeVerifier(Verifier):
     """Run Python against tests; see the package's README for what the sandbox is and is not.
 
-    The task's `data` carries one of: ``tests`` (texts such as ``"assert f(2) == 3"``) with an optional ``setup``; HumanEval's ``test``
-    and ``entry_point`` with the prompt's code put before the completion; ``io`` (a list of ``{"stdin", "stdout"}``) for whole programs.
-    Optional ``prefix`` and ``suffix`` are put around the completion's code.
+    The task's `data` carries one of: ``tests`` (texts such as ``"assert f(2) == 3"``) with an optional ``setup``;
+    HumanEval's ``test`` and ``entry_point`` with the prompt's code put before the completion; ``io`` (a list of
+    ``{"stdin", "stdout"}``) for whole programs. Optional ``prefix`` and ``suffix`` are put around the completion's
+    code.
 
     Raises:
         VerifierError: At construction, if the sandbox cannot be made here. Nothing is ever run without it.
@@ -113,7 +115,10 @@ class CodeVerifier(Verifier):
 
 
 def _program_failure(report: dict[str, Any], expected: str) -> str:
-    """Say why a run of a program fails; nothing if it passes. Trailing white space of lines and of the whole is not compared."""
+    """Say why a run of a program fails; nothing if it passes.
+
+    White space at the end of a line and of the whole is not compared.
+    """
     if report["cause"]:
         return str(report["cause"])
     if report["status"] != 0:

@@ -1,6 +1,7 @@
 """The sandbox's first process: ``python -s -S -P boot.py SOCKET LIMITS``.
 
-Imports all that submissions commonly need, puts up the walls, reports which one failed if one did, and becomes the shim.
+Imports all that submissions commonly need, puts up the walls, reports which one failed if one did, and becomes the
+shim.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from pathlib import Path
 from typing import TypeVar
 
 PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
-# Submissions import these often; forked from here they cost nothing. What loads large libraries (asyncio, hashlib) is left out: the
-# cost of a fork grows with the memory that is copied.
-WARM = (
-    "abc array bisect calendar collections collections.abc copy dataclasses datetime decimal enum fractions functools heapq "
-    "io itertools json math numbers operator queue random re statistics string textwrap threading time traceback typing"
-).split()
+WARM = """
+abc array bisect calendar collections collections.abc copy dataclasses datetime decimal enum fractions functools heapq
+io itertools json math numbers operator queue random re statistics string textwrap threading time traceback typing
+"""
+"""Modules that submissions often import; forked from here they cost nothing. What loads large libraries (asyncio, hashlib)
+is left out, since a fork costs more the more memory there is to copy."""
 T = TypeVar("T")
 
 
@@ -30,7 +31,7 @@ class WallFailed(Exception):
 def main() -> None:
     """Build the sandbox and serve."""
     sys.path.append(PACKAGE_ROOT)
-    for name in WARM:
+    for name in WARM.split():
         __import__(name)
     from collegium_verifier_code.inside import kernel, root, seccomp
     from collegium_verifier_code.inside.channel import Closed, read_frame, write_frame

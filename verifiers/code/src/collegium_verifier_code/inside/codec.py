@@ -1,7 +1,8 @@
 """Plain data as JSON and back: what may cross between the submission and the grader, and nothing else.
 
-Both sides may lie only about values: whatever comes out of `unpack` is built here from exact built-in types, so that its
-``==`` is Python's own. A list is a JSON array, a scalar is itself, everything else a one-key object that names its type.
+Both sides may lie only about values: whatever comes out of `unpack` is built here from exact built-in types, so that
+its ``==`` is Python's own. A list is a JSON array, a scalar is itself, everything else a one-key object that names
+its type.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from typing import Any
 MAX_DEPTH = 100
 MAX_NODES = 300_000
 SAFE_INT = 1 << 62
-TYPES = {kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, type(None))}
+TYPES = {
+    kind.__name__: kind
+    for kind in (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, type(None))
+}
 """Types that may cross as values."""
 
 
@@ -55,7 +59,8 @@ class Packer:
     def _rarer(self, value: Any, depth: int) -> Any:
         for kind in (tuple, set, frozenset, deque):
             if isinstance(value, kind):
-                return {kind.__name__: self._items(kind.__iter__(value), depth)}
+                items = kind.__iter__(value)  # type: ignore[arg-type] # the base class's, whatever the subclass does
+                return {kind.__name__: self._items(items, depth)}
         if isinstance(value, bytes | bytearray):
             return {"bytearray" if isinstance(value, bytearray) else "bytes": bytes(value).hex()}
         if isinstance(value, complex):

@@ -44,7 +44,8 @@ class Grader:
     """One item's tests.
 
     Args:
-        item: ``source``, ``tests``, ``setup``, ``helpers``, ``entry_point``, ``each_assert``, ``timeout_s``, ``stop_early``.
+        item: ``source``, ``tests``, ``setup``, ``helpers``, ``entry_point``, ``each_assert``, ``timeout_s``,
+        ``stop_early``.
     """
 
     def __init__(self, item: dict[str, Any], session: Session) -> None:
@@ -66,7 +67,7 @@ class Grader:
         return {"checks": self.checks, "total": self._total(cause), "cause": self.session.cause or cause}
 
     def _total(self, cause: str) -> int:
-        """Tests that there are, whether or not they were reached; a test function that checked nothing counts as one."""
+        """Count the tests, reached or not; a test function that checked nothing counts as one."""
         if not self.item["each_assert"]:
             return len(self.item["tests"])
         expected = sum(map(testcode.count_asserts, self.item["tests"])) if cause or self.session.cause else 1
@@ -98,7 +99,7 @@ class Grader:
         self.namespace[testcode.CHECK] = self._check
         helpers = testcode.defined_at_top(self.item["helpers"]) & names.free - {self.item["entry_point"]}
         if helpers:
-            exec(self.item["helpers"], self.namespace)  # noqa: S102 - the task's own code
+            exec(self.item["helpers"], self.namespace)
         self.session.load(self.item["source"])
         self._bind(taken - helpers)
         self._set_up()
@@ -114,7 +115,7 @@ class Grader:
 
     def _set_up(self) -> None:
         try:
-            exec(compile(self.item["setup"], "setup.py", "exec"), self.namespace)  # noqa: S102 - the task's own code
+            exec(compile(self.item["setup"], "setup.py", "exec"), self.namespace)
         except Exception as error:
             if testcode.names_in(self.item["setup"]).free & set(self.namespace):
                 raise  # it works with the submission's names, so that may be at fault

@@ -1,18 +1,21 @@
 """The grader's side of the submission: calls go out, plain data comes back, and nothing that comes back is believed.
 
-Objects of the submission's own classes come back as `Remote`: a number that equals nothing. Only where the *tests* (trusted text)
-create the object by a class name do its attributes and methods answer; elsewhere an object with obliging methods could pass
-for the text or list that the test expects.
+Objects of the submission's own classes come back as `Remote`: a number that equals nothing. Only where the *tests*
+(trusted text) create the object by a class name do its attributes and methods answer; elsewhere an object with
+obliging methods could pass for the text or list that the test expects.
 """
 
 from __future__ import annotations
 
 import builtins
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from collegium_verifier_code.inside.channel import Closed, TooLarge, read_frame, write_frame
 from collegium_verifier_code.inside.codec import Malformed, NotPlain, Packer, Unpacker
+
+LOOP_ENDS = ("StopIteration", "StopAsyncIteration")
+"""Never raised in a test: they would end its loop over calls as if all of them had been right."""
 
 
 class SubmissionDied(BaseException):
@@ -66,9 +69,9 @@ class Session:
     def kinds(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Ask what each name is: callable, exception, value or missing."""
         kinds = self.exchange({"kinds": list(names)}).get("kinds")
-        if not isinstance(kinds, dict) or not all(isinstance(kind, dict) for kind in kinds.values()):
+        if not isinstance(kinds, dict) or not all(isinstance(kinds.get(name), dict) for name in names):
             self.die("malformed reply")
-        return {name: kinds.get(name, {"missing": True}) for name in names}
+        return {name: kinds[name] for name in names}
 
     def call(self, target: dict[str, Any], args: Sequence[Any], kwargs: dict[str, Any], *, open_result: bool) -> Any:
         """Call something of the submission's.
@@ -80,7 +83,11 @@ class Session:
             Exception: What the call raised, by its nearest built-in type.
             SubmissionDied: If it did not answer.
         """
-        request = {"call": target, "args": self._pack(list(args)), "kwargs": {k: self._pack(v) for k, v in kwargs.items()}}
+        request = {
+            "call": target,
+            "args": self._pack(list(args)),
+            "kwargs": {k: self._pack(v) for k, v in kwargs.items()},
+        }
         reply = self.exchange(request)
         if "raise" in reply:
             raise self.exception(reply["raise"], str(reply.get("text", ""))[:300])
@@ -107,7 +114,7 @@ class Session:
             self.die("malformed reply")
         return reply
 
-    def die(self, cause: str) -> Any:
+    def die(self, cause: str) -> NoReturn:
         """End the conversation."""
         self.cause = self.cause or cause
         raise SubmissionDied(self.cause)
@@ -136,7 +143,7 @@ class Session:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             self.die("malformed reply")
         for name in names:
-            if name in ("StopIteration", "StopAsyncIteration"):  # would end a test's loop over calls as if all had passed
+            if name in LOOP_ENDS:
                 break
             kind = self._exceptions.get(name) or getattr(builtins, name, None)
             if isinstance(kind, type) and issubclass(kind, Exception):

@@ -1,7 +1,7 @@
 """The submission's process: gives up all rights, then runs the model's text and answers calls.
 
-From the moment the text runs, nothing this process says is trusted. It holds no test: it was forked before the grader read
-the item, and its pipes end at a grader that takes plain data only.
+From the moment the text runs, nothing this process says is trusted. It holds no test: it was forked before the grader
+read the item, and its pipes end at a grader that takes plain data only.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def run_program(source: str) -> int:
     _open_standard_streams()
     status = 0
     try:
-        exec(compile(source, "program.py", "exec"), module.__dict__)  # noqa: S102 - the sandbox's purpose
+        exec(compile(source, "program.py", "exec"), module.__dict__)
     except SystemExit as stop:
         status = _exit_status(stop)
     except BaseException as error:
@@ -104,9 +104,15 @@ def run_program(source: str) -> int:
 
 
 def _open_standard_streams() -> None:
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
-    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    """Open the standard streams anew, on the descriptors that are now under them."""
+    for fd, name, errors in (
+        (0, "stdin", "surrogateescape"),
+        (1, "stdout", "surrogateescape"),
+        (2, "stderr", "replace"),
+    ):
+        stream = os.fdopen(fd, "r" if fd == 0 else "w", encoding="utf-8", errors=errors, closefd=False)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def _exit_status(stop: SystemExit) -> int:
@@ -121,7 +127,7 @@ def serve(source: str) -> int:
     module = types.ModuleType(NAME)
     sys.modules[NAME] = module
     try:
-        exec(compile(source, "submission.py", "exec"), module.__dict__)  # noqa: S102 - the sandbox's purpose
+        exec(compile(source, "submission.py", "exec"), module.__dict__)
     except BaseException as error:
         write_frame(REPLIES, {"failed": _describe(error)})
         return 1

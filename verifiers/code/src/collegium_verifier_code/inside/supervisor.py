@@ -1,7 +1,7 @@
 """Pid 1 of the sandbox: forks a grader per item and leaves nothing of it behind.
 
-It never reads an item (it only peeks at the first, constant byte), so that no test is ever in the memory that a submission
-is forked from.
+It never reads an item (it only peeks at the first, constant byte), so that no test is ever in the memory that a
+submission is forked from.
 """
 
 from __future__ import annotations

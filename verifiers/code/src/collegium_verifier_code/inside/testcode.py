@@ -92,8 +92,8 @@ def defined_at_top(text: str) -> set[str]:
 def take_names(names: Names, entry_point: str | None) -> set[str]:
     """Choose which names the submission provides.
 
-    A built-in name is never taken from the submission, or it could redefine ``abs`` or ``set`` under the test; except where
-    the tests call nothing else, and only one: then that is the function under test.
+    A built-in name is never taken from the submission, or it could redefine ``abs`` or ``set`` under the test; except
+    where the tests call nothing else, and only one: then that is the function under test.
 
     Raises:
         ValueError: If the tests call nothing of the submission's, or it is unclear what.
@@ -119,7 +119,7 @@ except Exception as __error__:
 
 
 class AssertRecorder(ast.NodeTransformer):
-    """Turn each ``assert X`` into ``__check__(X)``, so that how it went is recorded and the test can go on after a failure."""
+    """Turn ``assert X`` into ``__check__(X)``: how it went is recorded, and the test can go on after a failure."""
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         """Replace one assertion."""
