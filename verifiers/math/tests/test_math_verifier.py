@@ -149,6 +149,8 @@ def test_the_last_number_of_plain_prose_is_taken_and_nothing_else(text: str, num
         ("\\boxed{x+1}", "1 + x", 1.0),
         ("\\boxed{y+1}", "x+1", 0.0),
         ("\\boxed{C}", "A", 0.0),
+        ("\\boxed{52_{8}}", "52_8", 1.0),
+        ("\\boxed{52_9}", "52_8", 0.0),
         ("\\boxed{(1,2]}", "(1, 2]", 1.0),
         ("\\boxed{(1,2)}", "(1,2]", 0.0),
         ("\\boxed{2} and \\boxed{1}", "\\{1, 2\\}", 1.0),
@@ -334,3 +336,18 @@ def test_every_reference_equals_itself(lenient: MathVerifier, real_data: Path) -
     ]
     assert len(cases) > 300
     assert disagreements(lenient, cases) == {}
+
+
+def test_no_reference_with_a_changed_digit_is_taken_for_the_reference(lenient: MathVerifier, real_data: Path) -> None:
+    cases = []
+    for row in rows(real_data / "math500.jsonl"):
+        gold = str(row["answer"])
+        cases += [(str(row["id"]), f"\\boxed{{{changed}}}", gold, False) for changed in with_last_digit_changed(gold)]
+    assert len(cases) > 250
+    # The digit changed is a unit's exponent, 15 cm^2 to 15 cm^5, and units are not compared.
+    assert set(disagreements(lenient, cases)) == {"test/prealgebra/1114.json"}
+
+
+def with_last_digit_changed(text: str) -> list[str]:
+    at = max((index for index, character in enumerate(text) if character in "0123456789"), default=-1)
+    return [] if at < 0 else [text[:at] + str((int(text[at]) + 3) % 10) + text[at + 1 :]]

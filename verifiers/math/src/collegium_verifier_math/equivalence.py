@@ -23,6 +23,7 @@ _LIST_COMMA = re.compile(r",\s*(?![^{}]*\})")
 _NAME = re.compile(r"^\s*[A-Za-z](?:_\{?\w\}?)?\s*=")
 _ASCII_ROOT = re.compile(r"sqrt\(([^()]*)\)")
 _ASCII_POWER = re.compile(r"\^\(([^()]*)\)")
+_BASE = re.compile(r"\d_\{?(\d+)")
 _WORDS = re.compile(r"[^\W\d_][\w\s,.'\-]*")
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|textnormal)\s*\{([^{}]*)\}")
 
@@ -96,3 +97,9 @@ def equal(gold: tuple[Any, ...], answer: tuple[Any, ...]) -> bool:
     Always the library's strict comparison: the other one takes any two single letters for one another.
     """
     return bool(verify(list(gold), list(answer), strict=True, timeout_seconds=None))
+
+
+def bases_differ(gold: str, answer: str) -> bool:
+    """Say whether both texts write numbers with a base (``52_8``) and the bases differ: the library drops them."""
+    expected, found = _BASE.findall(gold), _BASE.findall(answer)
+    return bool(expected and found) and expected != found

@@ -46,6 +46,9 @@ def _answer(question: dict[str, Any], replies: Any, equivalence: Any) -> None:
     if gold_words and gold_words == equivalence.words_of(question["answer"]):
         _reply(replies, {"equal": True, "parsed": True})
         return
+    if equivalence.bases_differ(question["gold"], question["answer"]):
+        _reply(replies, {"equal": False, "parsed": True})
+        return
     answer = _guarded(equivalence.parse_answer, question["answer"])
     if isinstance(answer, str):
         _reply(replies, {"problem": answer})
