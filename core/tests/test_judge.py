@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collegium import Abstain, Completion, Error, RewardContext, RewardSource, Sample, Score, Task, Verdict, Verifier
+from collegium import Abstain, Completion, Error, Sample, Score, Task, Verdict, Verifier
 from collegium.errors import VerifierError
 from collegium.job import ErrorPolicy
-from collegium.judge import MOST_ABANDONED, Judge, RewardJudge
+from collegium.judge import MOST_ABANDONED, Judge
 
 TOLERANT = ErrorPolicy(budget=1.0)
 
@@ -162,6 +162,19 @@ def test_too_many_hanging_threads_stop_the_run(gate: threading.Event) -> None:
         judge.judge(samples(*map(str, range(2 * MOST_ABANDONED))))
 
 
+def test_a_batch_is_split_so_that_a_hang_is_noticed_in_time() -> None:
+    class Sized(Batched):
+        timeout_s = 600.0
+
+        def verify_batch(self, completions: Sequence[Completion], tasks: Sequence[Task]) -> Sequence[Verdict]:
+            sizes.append(len(completions))
+            return [Score(1.0)] * len(completions)
+
+    sizes: list[int] = []
+    assert judge_of(Sized(None)).judge(samples(*map(str, range(15)))) == [Score(1.0)] * 15
+    assert sizes == [6, 6, 3]
+
+
 def test_equal_samples_are_judged_once() -> None:
     verifier = Scripted(lambda text: Score(1.0))
     judge = judge_of(verifier)
@@ -283,60 +296,3 @@ def test_any_text_and_any_behaviour_give_one_verdict(text: str, kind: str) -> No
     (verdict,) = judge_of(Scripted(behave)).judge(samples(text))
     expected = {"score": Score, "abstain": Abstain}.get(kind, Error)
     assert isinstance(verdict, expected)
-
-
-class Source(RewardSource):
-    """A reward source that applies a function to its batch."""
-
-    def __init__(self, behaviour: Callable[[Sequence[Sample]], Any]) -> None:
-        super().__init__()
-        self.behaviour = behaviour
-
-    def score(self, batch: Sequence[Sample]) -> Sequence[Verdict]:
-        return self.behaviour(batch)
-
-
-def reward_judge(behaviour: Callable[[Sequence[Sample]], Any], policy: ErrorPolicy = TOLERANT) -> RewardJudge:
-    return RewardJudge(Source(behaviour), owner="acme-rm", name="rm", policy=policy)
-
-
-def test_a_reward_may_be_any_finite_number() -> None:
-    judge = reward_judge(lambda batch: [Score(-3.5), Score(1e6)])
-    assert judge.judge(samples("a", "b")) == [Score(-3.5), Score(1e6)]
-
-
-def test_a_reward_source_sees_its_batch_whole_and_every_time() -> None:
-    sizes: list[int] = []
-    judge = reward_judge(lambda batch: sizes.append(len(batch)) or [Score(0.0)] * len(batch))
-    judge.judge(samples("a", "a"))
-    judge.judge(samples("a", "a"))
-    assert sizes == [2, 2]
-    assert judge.cached == 0
-
-
-def test_a_reward_source_that_raises_or_hangs_errs_on_every_sample(gate: threading.Event) -> None:
-    raising = reward_judge(lambda batch: batch[99])
-    assert all(isinstance(v, Error) and v.owner == "acme-rm" for v in raising.judge(samples("a", "b")))
-    hanging = reward_judge(lambda batch: gate.wait())
-    hanging.source.timeout_s = 0.01  # type: ignore[misc]
-    assert hanging.judge(samples("a", "b")) == [Error("still running after 0.02 s", "acme-rm")] * 2
-
-
-def test_a_reward_source_with_the_wrong_length_stops() -> None:
-    with pytest.raises(VerifierError, match="acme-rm/rm returned 1 verdicts for a batch of 2"):
-        reward_judge(lambda batch: [Score(1.0)]).judge(samples("a", "b"))
-
-
-def test_an_error_passed_on_is_its_verifiers_and_charged_there() -> None:
-    context = RewardContext({"physics": judge_of(Scripted(fail_on_digits))})
-    judge = reward_judge(lambda batch: context.judges["physics"].judge(batch), ErrorPolicy(budget=0.0, grace=0))
-    assert judge.judge(samples("1")) == [Error("bad 1", "acme-units")]
-    assert judge.errors == 0
-    assert context.judges["physics"].errors == 1
-
-
-def test_a_verifier_that_must_stop_the_run_does_so_through_a_reward_source() -> None:
-    inner = judge_of(Scripted(fail_on_digits), ErrorPolicy(budget=0.0, grace=0))
-    with pytest.raises(VerifierError) as caught:
-        reward_judge(lambda batch: inner.judge(batch)).judge(samples("1"))
-    assert caught.value.owner == "acme-units"

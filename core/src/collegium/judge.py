@@ -27,8 +27,10 @@ from collegium.verdict_cache import VerdictCache, digest_keys
 
 logger = logging.getLogger(__name__)
 
-LONGEST_BATCH_S = 300.0
-"""A verifier's batch is split so that its time limit, `timeout_s` per item, is at most this (or one item's limit)."""
+LONGEST_LOOP_S = 60.0
+"""Longest time limit of a batch that is judged one by one: a hang is noticed after this (or one item's limit)."""
+LONGEST_BATCH_S = 3600.0
+"""Longest time limit of a batch for a verifier with a `verify_batch` of its own, which keeps its pool busy."""
 LONGEST_SCORE_S = 3600.0
 """Most seconds that a reward source may take for a batch; it sees the whole batch at once, so it is never split."""
 MOST_ABANDONED = 16
@@ -188,7 +190,8 @@ class Judge(_JudgeBase):
         super().__init__(owner=owner, name=name, policy=policy, domain=domain)
         self.verifier = verifier
         self._cache = VerdictCache(cache_size if verifier.deterministic else 0)
-        self._batch = max(1, int(LONGEST_BATCH_S / verifier.timeout_s))
+        plain = type(verifier).verify_batch is Verifier.verify_batch
+        self._batch = max(1, int((LONGEST_LOOP_S if plain else LONGEST_BATCH_S) / verifier.timeout_s))
 
     @property
     def cached(self) -> int:
