@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from collegium.component import Config
+from collegium.model_files import check_model_folder, is_local
 
 
 class TransformersEngineConfig(Config):
@@ -36,6 +39,13 @@ class CheckpointTeacherConfig(Config):
     """Where the weights wait while the teacher is closed: in main memory, or on disk to be read again at each opening."""
     micro_batch: int = Field(default=64, ge=1)
     """Sequences scored at once."""
+
+    def content_paths(self) -> Sequence[Path]:
+        """Return the model's folder, checked, where it is a local one."""
+        if not is_local(self.path):
+            return ()
+        check_model_folder(self.path)
+        return (Path(self.path),)
 
 
 class DomainVerifierConfig(Config):

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from collegium.component import Use
-from collegium.errors import CollegiumError, DataError, Problem, RecipeError
+from collegium.errors import CollegiumError, Problem, RecipeError
 from collegium.hookspecs import API
 from collegium.job import DomainSpec
 from collegium.kinds.stage import StageConfig
+from collegium.model_files import check_model_folder, is_local
 from collegium.planning.fingerprint import code_digest, digest, file_digest, folder_digest
 from collegium.planning.requirements import check_requirements
 from collegium.planning.resolve import Resolver
@@ -221,14 +222,14 @@ class _Planner:
     def _model_digests(self) -> dict[str, str]:
         digests = {}
         for name, model in self.recipe.models.items():
-            folder = Path(model.path)
-            if not folder.exists():
+            if not is_local(model.path):
                 digests[name] = f"hub:{model.path}"  # a hub name: its revision is the hub's business
                 continue
             try:
-                digests[name] = folder_digest(folder)
-            except (CollegiumError, DataError) as error:
-                self.problem(("models", name, "path"), error.problems[0].what, "point it at a saved model")
+                check_model_folder(model.path)
+                digests[name] = folder_digest(Path(model.path))
+            except CollegiumError as error:
+                self.problem(("models", name, "path"), error.problems[0].what, error.problems[0].fix)
         return digests
 
     def _order(self, stages: Mapping[str, PlannedStage]) -> list[str]:

@@ -80,11 +80,11 @@ class Resolver:
 
     def _digest_contents(self, config: Config, path: Sequence[str]) -> None:
         """Digest the files that a config names; a missing one is a problem."""
-        for content in config.content_paths():
-            try:
+        try:
+            for content in config.content_paths():
                 self.contents[str(content)] = content_digest(Path(content))
-            except CollegiumError as error:
-                self._carry(error, path)
+        except CollegiumError as error:
+            self._carry(error, path)
 
     def _nested(self, kind: Kind, value: Any, path: Sequence[str]) -> Any:
         if isinstance(value, Use):
