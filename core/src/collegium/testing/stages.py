@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from collegium.component import Component, Kind, Use, component
 from collegium.job import DomainSpec, EvaluationSpec, InputArtifact, StageEvent, StageJob, StageOutcome
@@ -107,13 +113,31 @@ def run_toy(job: StageJob, registry: Registry | None = None, events: list[StageE
     return run_job(job, registry or toy_registry(), (events if events is not None else []).append)
 
 
-def kill_after(job: StageJob, step: int) -> None:
-    """Run a job and end this process without any clean-up once a step is reported; never returns.
+def run_and_kill(job: StageJob, step: int) -> int:
+    """Run a job in a process of its own that is killed (SIGKILL) once a step is reported; return its exit code, -9."""
+    file = Path(job.directory).with_suffix(".job.json")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(job.model_dump_json())
+    command = [sys.executable, "-m", __name__, str(file), str(step)]
+    return subprocess.run(command, check=False, capture_output=True).returncode
 
-    Call it in a process of its own: ``python -c "..."``, or ``python -m collegium.testing.stages JOB.json STEP``.
+
+def journal_of(job: StageJob) -> list[dict[str, Any]]:
+    """Return the job's metrics, step by step, without what depends on the clock."""
+    rows = [json.loads(line) for line in (Path(job.directory) / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if not name.startswith("time/")} for row in rows]
+
+
+def weights_of(job: StageJob) -> dict[str, Tensor]:
+    """Return the weights of the model that the job left."""
+    return LanguageModel.load(Path(job.directory) / "output" / "model").model.state_dict()
+
+
+def kill_after(job: StageJob, step: int) -> None:
+    """Run a job and kill this process, without any clean-up, once a step is reported; never returns.
+
+    Call it in a process of its own, as `run_and_kill` does: ``python -m collegium.testing.stages JOB.json STEP``.
     """
-    import os
-    import signal
 
     def listen(event: StageEvent) -> None:
         if event.kind == "step" and event.step == step:

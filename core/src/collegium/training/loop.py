@@ -118,7 +118,20 @@ class StepLoop:
 
 def job_digest(job: StageJob) -> str:
     """Return a digest of what decides a stage's numbers; a checkpoint is only of use to a job with the same one."""
-    decisive = job.model_dump_json(include={"id", "fingerprint", "use", "options", "seed", "domains", "inputs", "teachers", "errors"})
+    decisive = job.model_dump_json(
+        include={
+            "id",
+            "fingerprint",
+            "use",
+            "options",
+            "seed",
+            "domains",
+            "inputs",
+            "teachers",
+            "errors",
+            "fingerprint",
+        }
+    )
     return hashlib.sha256(decisive.encode()).hexdigest()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from collegium.component import Use, UseEngine, UseSampler
 from collegium.kinds.engine import SamplingParams
@@ -21,7 +21,7 @@ class RolloutConfig(OptimizerConfig):
     group: int = Field(default=8, ge=1)
     """Completions of each prompt."""
     sampling: SamplingParams = SamplingParams()
-    """How to sample them."""
+    """How to sample them; temperature and top-p stay at 1."""
     engine: UseEngine = Use(use="transformers")
     """What samples them."""
     sampler: UseSampler = Use(use="shuffled")
@@ -38,6 +38,16 @@ class RolloutConfig(OptimizerConfig):
     """From per-token losses to one number; ``constant`` divides by `sampling.max_tokens`."""
     handshake: float = Field(default=0.05, gt=0)
     """Greatest mean difference, in nats, of engine's and trainer's log-probs on the first batch."""
+
+    @model_validator(mode="after")
+    def _samples_the_policy_itself(self) -> RolloutConfig:
+        sampling = self.sampling
+        if sampling.temperature != 1 or sampling.top_p != 1:
+            raise ValueError(
+                f"sampling at temperature {sampling.temperature:g} and top_p {sampling.top_p:g}: learning from rollouts needs "
+                "both at 1, the distribution whose log-probs are trained"
+            )
+        return self
 
     @property
     def optimizer_steps(self) -> int:
