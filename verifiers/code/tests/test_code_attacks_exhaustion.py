@@ -143,3 +143,17 @@ def test_a_hostile_program_scores_zero(name: str, hasty_verifier: CodeVerifier) 
     verdict = hasty_verifier.verify(Completion(PROGRAMS[name]), task)
     assert isinstance(verdict, Score)
     assert verdict.value == 0.0, verdict
+
+
+def test_a_result_that_hangs_the_test_itself_costs_a_sandbox_and_no_more() -> None:
+    verifier = CodeVerifier({"workers": 1, "timeout_s": 0.5})
+    try:
+        before = verifier._pool.pids
+        task = Task("t", "", data={"tests": ["assert sum(range(f(2))) == 3"]})
+        verdict = verifier.verify(Completion("def f(x): return 10 ** 12"), task)
+        assert isinstance(verdict, Score)
+        assert verdict.value == 0.0
+        assert "timed out" in verdict.details["cause"]
+        assert verifier._pool.pids != before
+    finally:
+        verifier.close()

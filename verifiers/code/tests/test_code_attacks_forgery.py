@@ -1,6 +1,5 @@
 """Submissions that want to pass without solving the task: none does."""
 
-
 from __future__ import annotations
 
 from collections.abc import Callable

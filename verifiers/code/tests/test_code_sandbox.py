@@ -222,3 +222,16 @@ def test_closing_twice_is_fine() -> None:
     verifier = CodeVerifier({"workers": 1})
     verifier.close()
     verifier.close()
+    with pytest.raises(VerifierError, match="closed while it was at work"):
+        verifier.verify(RIGHT, TASK)
+
+
+def test_a_forked_copy_of_the_trainer_leaves_the_sandboxes_alone(verifier: CodeVerifier) -> None:
+    before = verifier._pool.pids
+    child = os.fork()
+    if child == 0:
+        verifier._finalizer()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert isinstance(verifier.verify(RIGHT, TASK), Score)
+    assert verifier._pool.pids == before

@@ -17,7 +17,7 @@ SETTINGS = (
     ),
 )
 """Kernel settings under which an unprivileged user has no namespaces: file, value, and what lifts it."""
-CONTAINER_FIX = "in a container: run it with --security-opt seccomp=unconfined --security-opt systempaths=unconfined"
+CONTAINER_FIX = "in a container: start it with --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
 
 
 def explain(why: str) -> VerifierError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,7 +57,7 @@ class CodeVerifier(Verifier):
         budget = self.timeout_s - 2 * GRACE_S
         self._pool = Pool(self.config.workers, Limits(memory_mb=self.config.memory_mb, cpu_s=int(budget)))
         self._threads = ThreadPoolExecutor(self.config.workers, thread_name_prefix="collegium-code")
-        self._finalizer = weakref.finalize(self, _shut, self._threads, self._pool)
+        self._finalizer = weakref.finalize(self, _shut, os.getpid(), self._threads, self._pool)
 
     def verify(self, completion: Completion, task: Task) -> Verdict:
         """Judge one completion.
@@ -76,7 +77,8 @@ class CodeVerifier(Verifier):
 
     def verify_batch(self, completions: Sequence[Completion], tasks: Sequence[Task]) -> Sequence[Verdict]:
         """Judge many at once, spread over the sandboxes."""
-        return list(self._threads.map(self.verify, completions, tasks))
+        pairs = list(zip(completions, tasks, strict=True))
+        return list(self._threads.map(lambda pair: self.verify(*pair), pairs))
 
     def close(self) -> None:
         """End the sandboxes."""
@@ -107,7 +109,7 @@ class CodeVerifier(Verifier):
         return min(steps * self.config.timeout_s + GRACE_S, self.timeout_s - GRACE_S)
 
     def _score(self, checks: list[dict[str, Any]], total: int, cause: str) -> Score:
-        passed = sum(check["ok"] for check in checks)
+        passed = sum(bool(check["ok"]) for check in checks)
         complete = passed == total and not cause
         value = float(complete) if self.config.mode == "all" else passed / total
         cause = cause or next((check["cause"] for check in checks if not check["ok"]), "")
@@ -130,6 +132,9 @@ def _lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.rstrip().split("\n")]
 
 
-def _shut(threads: ThreadPoolExecutor, pool: Pool) -> None:
+def _shut(owner: int, threads: ThreadPoolExecutor, pool: Pool) -> None:
+    """End the sandboxes, but not from a forked copy of the trainer (a data loader's process, say) that ends first."""
+    if os.getpid() != owner:
+        return
     threads.shutdown(wait=True, cancel_futures=True)
     pool.close()

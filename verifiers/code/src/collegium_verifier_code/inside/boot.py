@@ -19,8 +19,8 @@ WARM = """
 abc array bisect calendar collections collections.abc copy dataclasses datetime decimal enum fractions functools heapq
 io itertools json math numbers operator queue random re statistics string textwrap threading time traceback typing
 """
-"""Modules that submissions often import; forked from here they cost nothing. What loads large libraries (asyncio, hashlib)
-is left out, since a fork costs more the more memory there is to copy."""
+"""Modules that submissions often import; forked from here they cost nothing. What loads large libraries (asyncio,
+hashlib) is left out, since a fork costs more the more memory there is to copy."""
 T = TypeVar("T")
 
 

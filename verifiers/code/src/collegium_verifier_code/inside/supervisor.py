@@ -20,7 +20,7 @@ from collegium_verifier_code.inside.channel import read_frame, write_frame
 from collegium_verifier_code.inside.limits import MEGABYTE, Limits
 from collegium_verifier_code.inside.session import Session
 
-GRADER_MEMORY = 2048 * MEGABYTE
+GRADER_MEMORY = 1024 * MEGABYTE
 """Keeps a test that meets a hostile value from taking the machine's memory."""
 
 

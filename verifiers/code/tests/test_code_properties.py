@@ -1,0 +1,76 @@
+"""Whatever the text, a verdict comes out."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from collegium import Completion, Score, Task
+from collegium_verifier_code.inside.codec import Malformed, NotPlain, Packer, Unpacker
+from collegium_verifier_code.verifier import CodeVerifier
+
+TASK = Task("t", "", data={"tests": ["assert f(2) == 3"]})
+RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+TEXT = st.text(st.characters(codec=None, categories=None))
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | TEXT
+    | st.binary()
+    | st.complex_numbers(allow_nan=False)
+)
+keys = scalars | st.tuples(scalars, scalars) | st.frozensets(scalars)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(keys, inner) | st.sets(keys) | st.frozensets(keys)
+    ),
+    max_leaves=20,
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(
+            st.sampled_from(["int", "set", "dict", "range", "bytes", "complex", "type", "iterator", "deque", "x"]),
+            inner,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+def refuse(*_: object) -> None:
+    raise NotPlain
+
+
+def malformed(*_: object) -> None:
+    raise Malformed
+
+
+@RELAXED
+@given(TEXT)
+def test_any_text_gets_a_score(verifier: CodeVerifier, text: str) -> None:
+    verdict = verifier.verify(Completion(text), TASK)
+    assert isinstance(verdict, Score)
+    assert verdict.value == 0.0
+
+
+@RELAXED
+@given(values)
+def test_plain_data_survives_the_pipe(value: object) -> None:
+    back = Unpacker(malformed).unpack(Packer(refuse).pack(value))
+    assert back == value
+    assert type(back) is type(value)
+
+
+@RELAXED
+@given(json_values)
+def test_any_json_is_unpacked_or_called_malformed(data: object) -> None:
+    try:
+        Unpacker(malformed).unpack(data)
+    except Malformed:
+        return
