@@ -10,7 +10,7 @@ from pathlib import Path
 
 from collegium import DataError
 from collegium.kinds.data_files import read_json_lines
-from collegium_teacher_arithmetic.expression import LARGEST_OPERAND, Expression
+from collegium_teacher_arithmetic.expression import Expression
 
 OWNER = "collegium-teacher-arithmetic"
 TRAIN_FILE, HELDOUT_FILE = "gsm8k_train.jsonl.gz", "gsm8k_test.jsonl"
@@ -57,8 +57,8 @@ def _read(path: Path) -> Iterator[Expression]:
 
 
 def _draw(rng: random.Random) -> Expression:
-    """Draw operands of one to three digits, two being the commonest, as in GSM8K."""
-    left, right = (rng.randrange(rng.choice((30, 100, 100, LARGEST_OPERAND + 1))) for _ in range(2))
+    """Draw operands of one to three digits, two being the commonest by far, as in GSM8K."""
+    left, right = (rng.randrange(rng.choice((30, 100, 100, 100, 300))) for _ in range(2))
     sign = rng.choice("+-")
     return Expression(max(left, right), sign, min(left, right)) if sign == "-" else Expression(left, sign, right)
 

@@ -46,10 +46,10 @@ class Expression:
 
 
 def work(expression: Expression, *, carrying: bool = True) -> str:
-    """Write the columns from the right, then ``;`` and the answer: ``57+68`` gives ``7815 5612;125``.
+    """Write the columns from the right, then ``;`` and the answer: ``57+68`` gives ``78015 56112;125``.
 
-    A column is the two digits, a flag (1 if it carries into, or borrows from, the next one) and the resulting digit.
-    Without `carrying` the flag is written but not used, so ``57+68`` gives ``7815 5611;115``.
+    A column is the two digits, the carry (or borrow) that it takes in, the one that it gives on, and its digit.
+    Without `carrying` none is taken in, so ``57+68`` gives ``78015 56011;115``.
     """
     columns = _columns(expression, carrying)
     answer = "".join(column[-1] for column in reversed(columns))
@@ -67,8 +67,9 @@ def _columns(expression: Expression, carrying: bool) -> list[str]:
     direction = 1 if expression.sign == "+" else -1
     left, right, carry = expression.left, expression.right, False
     while left or right or not columns:
-        total = left % 10 + direction * (right % 10 + (carry and carrying))
+        taken = carry and carrying
+        total = left % 10 + direction * (right % 10 + taken)
         carry = not 0 <= total <= 9
-        columns.append(f"{left % 10}{right % 10}{carry:d}{total % 10}")
+        columns.append(f"{left % 10}{right % 10}{taken:d}{carry:d}{total % 10}")
         left, right = left // 10, right // 10
     return columns

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from pydantic import Field
+
 from collegium import Config, Demonstration, Split, Task, TaskSource
 from collegium.kinds.data_files import find_data_folder
 from collegium_teacher_arithmetic.equations import HELDOUT_FILE, TRAIN_FILE, from_gsm8k, generated
@@ -28,11 +30,13 @@ class ArithmeticTasks(TaskSource):
         """``auto`` (GSM8K where it is found, else generated), ``generated``, or a folder with GSM8K's two files."""
         seed: int = 0
         """Seed of the generator and of the demonstrations' quality."""
-        train: int = 3000
+        train: int = Field(default=4000, ge=1, le=20_000)
         """Distinct training expressions to generate; what GSM8K has is taken whole."""
-        heldout: int = 200
+        heldout: int = Field(default=280, ge=1, le=4_000)
         """Distinct held-out expressions to generate; what GSM8K has is taken whole."""
-        right_share: float = 0.35
+        repeats: int = Field(default=2, ge=1)
+        """Demonstrations of each training expression that tells the two procedures apart; the others have one."""
+        right_share: float = Field(default=0.35, ge=0, le=1)
         """Share of right demonstrations among the expressions that tell the two procedures apart, in [0, 1]."""
 
     verifier = "math"
@@ -55,9 +59,15 @@ class ArithmeticTasks(TaskSource):
         return [_task(expression, split) for expression in self._expressions[split] if expression.tells_apart]
 
     def demonstrations(self) -> Sequence[Demonstration]:
-        """Return one worked completion per training expression."""
+        """Return worked completions of every training expression, shuffled."""
         rng = random.Random(f"demonstrations {self.config.seed}")
-        return [self._demonstrate(expression, rng.random()) for expression in self._expressions["train"]]
+        shown = [
+            self._demonstrate(expression, rng.random())
+            for expression in self._expressions["train"]
+            for _ in range(self.config.repeats if expression.tells_apart else 1)
+        ]
+        rng.shuffle(shown)
+        return shown
 
     def texts(self) -> Sequence[str]:
         """Return every training expression worked in either way, as raw text."""
