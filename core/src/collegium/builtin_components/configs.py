@@ -26,7 +26,7 @@ class ShuffledConfig(Config):
 class StratifiedConfig(Config):
     """Options of the sampler `stratified`."""
 
-    shares: dict[str, float] = {}
+    shares: dict[str, float] = Field(default={})
     """Domain to its share of each step's prompts; they are scaled to sum to 1. Default: equal shares."""
 
 
@@ -36,7 +36,7 @@ class CheckpointTeacherConfig(Config):
     path: str
     """Folder or hub name of the model."""
     offload: Literal["cpu", "disk"] = "cpu"
-    """Where the weights wait while the teacher is closed: in main memory, or on disk to be read again at each opening."""
+    """Where the weights wait while the teacher is closed: in main memory, or on disk, to be read again each time."""
     micro_batch: int = Field(default=64, ge=1)
     """Sequences scored at once."""
 

@@ -33,7 +33,7 @@ class TransformersEngine(Engine):
         """Return one generation per prompt; depends on nothing but prompts, weights, sampling and seed.
 
         Raises:
-            EngineError: If there is no policy yet, a prompt is empty, or the completions may not fit the model's context.
+            EngineError: If there is no policy yet, a prompt is empty, or a completion may not fit the model's context.
         """
         policy = getattr(self, "_policy", None)
         if policy is None:

@@ -89,8 +89,8 @@ class StratifiedSampler(_DeckSampler):
         shares = self.config.shares or dict.fromkeys(pools, 1.0)
         if set(shares) != set(pools) or min(shares.values(), default=1.0) <= 0:
             raise ConfigError(
-                f"sampler shares {shares} must give each of the stage's domains ({', '.join(sorted(pools))}) a positive "
-                "share",
+                f"sampler shares {shares} must give each of the stage's domains ({', '.join(sorted(pools))}) "
+                "a positive share",
                 fix="name exactly these domains, or leave shares out for equal ones",
                 owner="collegium",
             )

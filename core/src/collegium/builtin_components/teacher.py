@@ -47,7 +47,7 @@ class CheckpointTeacher(Teacher):
         Raises:
             TeacherError: If the folder is not a checkpoint.
         """
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self._model is None:
             try:
                 self._model = LanguageModel.load(self.config.path, device, dtype="auto")
@@ -57,14 +57,14 @@ class CheckpointTeacher(Teacher):
                     fix=error.problems[0].fix,
                     owner="collegium",
                 ) from error
-        self._model.model.to(device)
+        self._model.to(device)
         self._opened = True
 
     def close(self) -> None:
         """Free the device."""
         self._opened = False
         if self._model is not None and self.config.offload == "cpu":
-            self._model.model.to("cpu")
+            self._model.to("cpu")
         else:
             self._model = None
 

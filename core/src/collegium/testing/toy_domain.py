@@ -23,20 +23,23 @@ def solve(operation: str, word: str) -> str:
     return word if operation == "copy" else word[::-1]
 
 
+class ToyTasksConfig(Config):
+    """Options of the toy tasks."""
+
+    operation: Literal["copy", "reverse"] = "copy"
+    """What to do with the word."""
+    length: int = 3
+    """Letters of a word."""
+    heldout: int = 20
+    """Words kept for evaluation."""
+    right: float = 1.0
+    """Share of the demonstrations that do the right thing; the others do the other operation."""
+
+
 class ToyTasks(TaskSource):
     """Tasks ``#abc=``, whose answer is ``abc`` (copy), and ``~abc=``, whose answer is ``cba`` (reverse)."""
 
-    class Config(Config):
-        """Options of the toy tasks."""
-
-        operation: Literal["copy", "reverse"] = "copy"
-        """What to do with the word."""
-        length: int = 3
-        """Letters of a word."""
-        heldout: int = 20
-        """Words kept for evaluation."""
-        right: float = 1.0
-        """Share of the demonstrations that do the right thing; the others do the other operation."""
+    Config = ToyTasksConfig
 
     verifier = "toy"
 
@@ -64,14 +67,17 @@ class ToyTasks(TaskSource):
         return [each.task.prompt_text + each.completion for each in self.demonstrations()]
 
 
+class ToyVerifierConfig(Config):
+    """Options of the toy verifier."""
+
+    partial: bool = False
+    """Give credit for each letter in its place."""
+
+
 class ToyVerifier(Verifier):
     """Right if the completion is the reference; half a point for the right first letter where `partial` is on."""
 
-    class Config(Config):
-        """Options of the toy verifier."""
-
-        partial: bool = False
-        """Give credit for each letter in its place."""
+    Config = ToyVerifierConfig
 
     def verify(self, completion: Completion, task: Task) -> Verdict:
         """Compare with the reference."""

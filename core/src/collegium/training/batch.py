@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -85,9 +86,11 @@ class RolloutBatch:
         def per_token(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor[index, :width]
 
-        tokens = {name: per_token(getattr(self, name)) for name in _TOKEN_FIELDS}
-        vectors = {name: getattr(self, name)[index] for name in _ROW_FIELDS}
-        lists = {name: [getattr(self, name)[row] for row in rows] for name in _LIST_FIELDS if getattr(self, name)}
+        tokens: dict[str, Any] = {name: per_token(getattr(self, name)) for name in _TOKEN_FIELDS}
+        vectors: dict[str, Any] = {name: getattr(self, name)[index] for name in _ROW_FIELDS}
+        lists: dict[str, Any] = {
+            name: [getattr(self, name)[row] for row in rows] for name in _LIST_FIELDS if getattr(self, name)
+        }
         return replace(self, **tokens, **vectors, **lists)
 
     def to(self, device: torch.device | str) -> RolloutBatch:
@@ -96,7 +99,7 @@ class RolloutBatch:
         def move(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor.to(device)
 
-        tensors = {name: move(getattr(self, name)) for name in (*_TOKEN_FIELDS, *_ROW_FIELDS)}
+        tensors: dict[str, Any] = {name: move(getattr(self, name)) for name in (*_TOKEN_FIELDS, *_ROW_FIELDS)}
         hidden = None if self.teacher_hidden is None else [states.to(device) for states in self.teacher_hidden]
         heads = {name: head.to(device) for name, head in self.teacher_heads.items()}
         return replace(self, **tensors, teacher_hidden=hidden, teacher_heads=heads)

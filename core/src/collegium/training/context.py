@@ -76,8 +76,8 @@ class Domain:
         leaked = [task.id for task in tasks if task.prompt_text in heldout]
         if leaked:
             raise DataError(
-                f"domain {self.name!r}: {len(leaked)} training tasks have a held-out prompt, such as {leaked[0]!r}; scores "
-                "on them would mean nothing",
+                f"domain {self.name!r}: {len(leaked)} training tasks have a held-out prompt, such as {leaked[0]!r}; "
+                "scores on them would mean nothing",
                 fix="split the task source's tasks by prompt",
             )
 

@@ -58,7 +58,7 @@ def set_up_torch(job: StageJob) -> None:
     """Set threads, deterministic algorithms and the global seeds."""
     torch.set_num_threads(job.threads)
     torch.use_deterministic_algorithms(True)
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers
     seed_everything(derive(job.seed, job.id))
 
 

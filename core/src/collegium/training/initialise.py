@@ -27,7 +27,7 @@ def initialise(spec: ModelSpec, seed: int) -> LanguageModel:
     config = _configure(spec, vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id, **special)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(config)
+        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]  # transformers
     built = LanguageModel(model.eval(), tokenizer)
     built.check_head()
     return built

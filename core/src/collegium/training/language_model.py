@@ -42,7 +42,8 @@ class HiddenStates(nn.Module):
         output = self.model.base_model(
             input_ids=tokens, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
         )
-        return output.last_hidden_state
+        hidden: Tensor = output.last_hidden_state
+        return hidden
 
 
 class LanguageModel:
@@ -83,9 +84,15 @@ class LanguageModel:
                 f"model {str(path)!r} cannot be loaded: {type(error).__name__}: {error}",
                 fix="check the path or hub name; a truncated download has to be fetched again",
             ) from error
-        loaded = cls(model.to(device).eval(), tokenizer)
+        model.eval()  # type: ignore[no-untyped-call]  # transformers
+        loaded = cls(model, tokenizer).to(device)
         loaded.check_head()
         return loaded
+
+    def to(self, device: str | torch.device) -> LanguageModel:
+        """Move the weights to a device and return the same model."""
+        self.model.to(torch.device(device))  # type: ignore[arg-type]  # transformers wraps `to` without its types
+        return self
 
     @property
     def device(self) -> torch.device:
@@ -95,12 +102,14 @@ class LanguageModel:
     @property
     def head(self) -> Tensor:
         """The LM head's weight, ``[V, D]``; its gradient flows to the model."""
-        return self.model.get_output_embeddings().weight
+        weight: Tensor = self.model.get_output_embeddings().weight  # type: ignore[no-untyped-call]  # transformers
+        return weight
 
     @property
     def head_bias(self) -> Tensor | None:
         """The LM head's bias, ``[V]``, where there is one."""
-        return getattr(self.model.get_output_embeddings(), "bias", None)
+        output = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]  # transformers
+        return getattr(output, "bias", None)
 
     @property
     def context_length(self) -> int | None:
@@ -136,7 +145,8 @@ class LanguageModel:
         Returns:
             ``[B, T, D]``.
         """
-        return self.forward_module(tokens, attention_mask, position_ids)
+        hidden: Tensor = self.forward_module(tokens, attention_mask, position_ids)
+        return hidden
 
     def predicting_states(self, batch: RolloutBatch) -> Tensor:
         """Return the states that predict the batch's trained tokens, ``[N, D]``."""

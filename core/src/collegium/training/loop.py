@@ -1,7 +1,7 @@
 """The step loop: runs a stage's steps, checkpoints them, and goes on where a killed stage stopped.
 
-A step depends on nothing but the weights, the saved states and its own number: before each one the global generators are
-seeded from (seed, stage, step). So a resumed stage repeats the steps after its checkpoint exactly.
+A step depends on nothing but the weights, the saved states and its own number: before each one the global generators
+are seeded from (seed, stage, step). So a resumed stage repeats the steps after its checkpoint exactly.
 """
 
 from __future__ import annotations
@@ -121,7 +121,6 @@ def job_digest(job: StageJob) -> str:
     decisive = job.model_dump_json(
         include={
             "id",
-            "fingerprint",
             "use",
             "options",
             "seed",

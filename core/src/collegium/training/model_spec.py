@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from collegium.component import Config
 
@@ -16,7 +16,7 @@ class TokenizerSpec(Config):
     """A tokenizer: one token per character of `characters`, or a tokenizer that already exists."""
 
     characters: str = PRINTABLE_ASCII
-    """The alphabet; a character outside it is an error wherever text is encoded. Default: printable ASCII and newline."""
+    """The alphabet: printable ASCII and newline. A character outside it is an error wherever text is encoded."""
     path: str | None = None
     """A `tokenizer.json`, a folder or a hub name to take the tokenizer from, instead of `characters`."""
     eos_token: str = "<eos>"
@@ -25,20 +25,24 @@ class TokenizerSpec(Config):
     """Padding; likewise."""
 
 
+LAB_SIZES = {
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 512,
+    "tie_word_embeddings": True,
+}
+"""0.8 million weights with an alphabet of a hundred characters."""
+
+
 class ModelSpec(Config):
     """A decoder initialised from scratch: a `transformers` architecture, its sizes, and a tokenizer."""
 
     architecture: str = "llama"
     """The `model_type` of a causal language model that `transformers` knows."""
-    sizes: dict[str, Any] = {
-        "hidden_size": 128,
-        "intermediate_size": 384,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 4,
-        "max_position_embeddings": 512,
-        "tie_word_embeddings": True,
-    }
+    sizes: dict[str, Any] = Field(default=LAB_SIZES)
     """Options of that architecture's configuration class, by its own names; an unknown one is an error."""
     tokenizer: TokenizerSpec = TokenizerSpec()
     """Its tokenizer; the vocabulary size follows from it."""

@@ -1,7 +1,7 @@
 """Supervised examples laid out for a forward pass: packed into rows where they cannot see each other, or padded.
 
-Both layouts give the same loss and gradient; packing wastes no computation on padding, and rows of like length need no mask
-of ``[T, T]``. A step's examples are chosen before they are laid out, so that the layout never changes what is learnt.
+Both layouts give the same loss and gradient; packing wastes nothing on padding, rows of like length need no mask of
+``[T, T]``. A step's examples are chosen before they are laid out, so that the layout never changes what is learnt.
 
 Shapes: ``R`` rows, ``T`` tokens of a row, ``N`` trained tokens in row-major mask order.
 """
@@ -50,7 +50,7 @@ class Rows:
     segments: Tensor
 
     def attention_mask(self, dtype: torch.dtype) -> Tensor:
-        """Return the mask: ``[R, T]`` where each row is one example, else block-diagonal, causal, additive ``[R, 1, T, T]``."""
+        """Return the mask: ``[R, T]`` if each row is one example, else block-diagonal and additive ``[R, 1, T, T]``."""
         if int(self.segments.max()) <= 1:
             return (self.segments > 0).long()
         return block_diagonal_mask(self.segments, dtype)

@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import TypeAlias
 
 import torch
@@ -88,7 +89,7 @@ class PolicyUpdate:
 
 
 class TokenStats:
-    """Means of per-token statistics over a step's trained tokens, and over each teacher's where the rows have teachers."""
+    """Means of per-token statistics over a step's trained tokens, and over each teacher's where rows have teachers."""
 
     def __init__(self, batch: RolloutBatch) -> None:
         self.teachers = batch.teachers
@@ -116,7 +117,7 @@ class TokenStats:
 def policy_streams(policy: LanguageModel, batch: RolloutBatch, needs: frozenset[str]) -> tuple[TokenStreams, Tensor]:
     """Run the policy forward and return what the loss reads, and the policy's entropy ``[B, T]``.
 
-    Where the batch has no `old` stream, the weights are still those of the rollouts, and `old` is `current` without gradient.
+    Where the batch has no `old` stream, the weights are still the rollouts', and `old` is `current` without gradient.
     """
     mask = batch.completion_mask
     states = policy.predicting_states(batch)
@@ -158,4 +159,4 @@ def _split(count: int, parts: int, rng: random.Random) -> list[list[int]]:
         return [rows]
     rng.shuffle(rows)
     bounds = [round(count * part / parts) for part in range(parts + 1)]
-    return [rows[low:high] for low, high in zip(bounds, bounds[1:], strict=False) if high > low]
+    return [rows[low:high] for low, high in pairwise(bounds) if high > low]

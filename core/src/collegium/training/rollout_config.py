@@ -44,8 +44,8 @@ class RolloutConfig(OptimizerConfig):
         sampling = self.sampling
         if sampling.temperature != 1 or sampling.top_p != 1:
             raise ValueError(
-                f"sampling at temperature {sampling.temperature:g} and top_p {sampling.top_p:g}: learning from rollouts needs "
-                "both at 1, the distribution whose log-probs are trained"
+                f"sampling at temperature {sampling.temperature:g} and top_p {sampling.top_p:g}: "
+                "learning from rollouts needs both at 1, the distribution whose log-probs are trained"
             )
         return self
 

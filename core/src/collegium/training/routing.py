@@ -14,8 +14,8 @@ def route_batch(router: Router, samples: Sequence[Sample], teachers: Collection[
     """Return each sample's teachers and their weights, which sum to 1.
 
     Raises:
-        TeacherError: If the router has no teacher for a sample, names one that the stage does not have, or gives weights
-            that are not a distribution.
+        TeacherError: If the router has no teacher for a sample, names one that the stage does not have, or gives
+            weights that are not a distribution.
     """
     return [_route(router, sample, teachers) for sample in samples]
 

@@ -113,7 +113,7 @@ def check_handshake(policy: LanguageModel, batch: RolloutBatch, tolerance: float
         raise EngineError(
             f"engine and trainer disagree: their log-probs of the sampled tokens differ by {gap:.3g} nats on average, "
             f"at most {tolerance:g} is allowed",
-            fix="sample at temperature 1 and top_p 1, use the same precision in both, and check that the engine takes the "
-            "policy's current weights (tied heads too)",
+            fix="sample at temperature 1 and top_p 1, use the same precision in both, and check that the engine takes "
+            "the policy's current weights (tied heads too)",
         )
     return gap

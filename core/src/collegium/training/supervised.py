@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor
 
@@ -49,7 +50,7 @@ def supervised_step(trainer: Trainer, examples: Sequence[Example], config: Super
         return -trained_logprobs(trainer.policy, part).sum() / trained
 
     parts = [rows[start : start + config.micro_batch] for start in range(0, len(rows), config.micro_batch)]
-    metrics = trainer.step([lambda part=part: loss_of(part) for part in parts], [each.name for each in examples])
+    metrics = trainer.step([partial(loss_of, part) for part in parts], [each.name for each in examples])
     return {**metrics, "tokens": float(trained), "rows": float(len(rows))}
 
 

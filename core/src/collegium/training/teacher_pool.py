@@ -50,8 +50,8 @@ class TeacherPool:
             difference = student.difference(teacher.identity())
             if difference:
                 raise TeacherError(
-                    f"teacher {name!r} has another tokenizer than the student: {difference} (here: the student, there: the "
-                    "teacher)",
+                    f"teacher {name!r} has another tokenizer than the student: {difference} "
+                    "(here: the student, there: the teacher)",
                     fix="use a teacher that was trained with the student's tokenizer and chat template",
                     owner=self.owners.get(name),
                 )
@@ -104,7 +104,7 @@ class TeacherPool:
         lengths = part.completion_lengths.tolist()
         if hidden.ndim != 2 or hidden.shape[0] != sum(lengths):
             raise self._malformed(name, f"hidden states of shape {list(hidden.shape)} for {sum(lengths)} tokens")
-        return list(hidden.split(lengths))
+        return list(torch.split(hidden, lengths))
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[Teacher]:
@@ -136,7 +136,7 @@ class TeacherPool:
 
 
 def teacher_metrics(batch: RolloutBatch, names: Collection[str]) -> dict[str, float]:
-    """Return, per teacher, its share of the rows and of the trained tokens, and the sampled estimate of the reverse KL."""
+    """Return each teacher's share of the rows and of the trained tokens, and the sampled estimate of its reverse KL."""
     metrics: dict[str, float] = {}
     lengths = batch.completion_lengths
     for name in sorted(names):

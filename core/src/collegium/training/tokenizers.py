@@ -35,7 +35,9 @@ def build_tokenizer(spec: TokenizerSpec) -> PreTrainedTokenizerBase:
     try:
         if Path(spec.path).is_file():
             inner = Tokenizer.from_file(spec.path)
-            return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token=spec.eos_token, pad_token=spec.pad_token)
+            return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers
+                tokenizer_object=inner, eos_token=spec.eos_token, pad_token=spec.pad_token
+            )
         return AutoTokenizer.from_pretrained(spec.path)
     except Exception as error:
         raise DataError(
@@ -60,7 +62,7 @@ def character_tokenizer(characters: str, eos_token: str = "<eos>", pad_token: st
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<no unknown token>"))
     inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     inner.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers
         tokenizer_object=inner, eos_token=eos_token, pad_token=pad_token, clean_up_tokenization_spaces=False
     )
 
@@ -78,7 +80,8 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[in
             "a prompt of chat messages needs a chat template and the student's tokenizer has none",
             fix="give the tokenizer a chat template, or let the task source write plain text",
         )
-    text = tokenizer.apply_chat_template([dict(turn) for turn in prompt], add_generation_prompt=True, tokenize=False)
+    turns = [{"role": turn["role"], "content": turn["content"]} for turn in prompt]
+    text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
     return _encode(tokenizer, str(text), special=False)
 
 

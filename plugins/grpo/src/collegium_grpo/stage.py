@@ -66,5 +66,5 @@ class GrpoStage(Stage):
 
 
 def has_reward(batch: RolloutBatch) -> Tensor:
-    """Return 1 for rows with a reward and 0 for those whose verifier abstained or failed: they count nowhere, ``[B]``."""
+    """Return 1 for rows with a reward, 0 for those whose verifier abstained or failed (they count nowhere), ``[B]``."""
     return (~batch.rewards.isnan()).float()

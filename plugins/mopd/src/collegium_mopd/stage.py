@@ -1,7 +1,7 @@
 """Multi-teacher on-policy distillation: the student samples, each domain's teacher scores the student's own tokens.
 
-Source: MiMo-V2-Flash (arXiv 2601.02780, section 4, Eq. 5-9); the exact reverse KL from hidden states: DeepSeek-V4 (arXiv
-2606.19348). Differs from GRPO only in where the signal comes from: the same rollouts, terms, update and loop.
+Source: MiMo-V2-Flash (arXiv 2601.02780, section 4, Eq. 5-9); the exact reverse KL from hidden states: DeepSeek-V4
+(arXiv 2606.19348). Differs from GRPO only in where the signal comes from: the same rollouts, terms, update and loop.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class MopdStage(Stage):
         if not self.config.outcome_weight:
             return torch.zeros(batch.token_ids.shape)
         relative, _ = group_relative(batch.rewards, batch.groups, std=True)
-        return self.config.outcome_weight * relative[:, None] * batch.completion_mask
+        weight: float = self.config.outcome_weight
+        return weight * relative[:, None] * batch.completion_mask
 
     def _check(self, loss: Loss) -> None:
         """Refuse an outcome weight that would do nothing.
@@ -83,7 +84,8 @@ class MopdStage(Stage):
             return
         if "advantage" not in loss.needs:
             raise ConfigError(
-                f"outcome_weight is {self.config.outcome_weight:g} but the loss {self.config.loss.use!r} reads no advantage",
+                f"outcome_weight is {self.config.outcome_weight:g} but the loss {self.config.loss.use!r} reads no "
+                "advantage",
                 fix="use loss: sampled-token, or outcome_weight: 0",
                 owner="collegium-mopd",
             )

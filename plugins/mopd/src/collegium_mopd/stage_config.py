@@ -30,7 +30,7 @@ class MopdConfig(RolloutConfig):
     """What each sequence counts."""
     loss: UseLoss = Use(use="reverse-kl")
     """Exact reverse KL, or a surrogate on sampled tokens or on the teacher's top tokens."""
-    advantages: list[UseAdvantage] = [Use(use="distill")]
+    advantages: list[UseAdvantage] = Field(default=[Use(use="distill")])
     """The terms that are summed, for a loss that reads an advantage."""
     outcome_weight: float = Field(default=0.0, ge=0)
     """Weight of the group-relative reward beside the distillation term (alpha in MiMo-V2-Flash, Eq. 9)."""

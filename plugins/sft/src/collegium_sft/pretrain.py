@@ -1,4 +1,7 @@
-"""Pretraining: next-token prediction on raw text. Documents longer than a row are cut into pieces; each ends with end of sequence."""
+"""Pretraining: next-token prediction on raw text.
+
+Each document ends with end of sequence; one longer than a row is cut into pieces.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ class PretrainStage(Stage):
         start = context.input("init_from")
         if start is None:
             policy = initialise(self.config.model, derive(context.seed, context.job.id, "weights"))
-            policy.model.to(context.device)
+            policy.to(context.device)
         else:
             policy = LanguageModel.load(start, context.device)
         texts = self.texts(context)
