@@ -142,6 +142,10 @@ def test_a_broken_submission_fails_with_its_cause(code: str, cause: str, verifie
         ({"tests": []}, "must hold one of"),
         ({}, "must hold one of"),
         ({"test": "def check(candidate): assert True"}, "entry_point"),
+        (
+            {"test": "def check(candidate): assert candidate(g(1)) == 1", "entry_point": "f"},
+            "give the prompt's code as `prefix`",
+        ),
         ({"tests": ["assert f(1) == 1"], "io": [{"stdout": ""}]}, "must hold one of"),
         ({"io": [{"stdin": ""}]}, "`stdout`"),
     ],

@@ -97,12 +97,25 @@ class Grader:
         for name in names.modules:
             self.namespace[name] = importlib.import_module(name)
         self.namespace[testcode.CHECK] = self._check
-        helpers = testcode.defined_at_top(self.item["helpers"]) & names.free - {self.item["entry_point"]}
+        helpers = self._helpers(taken)
         if helpers:
             exec(self.item["helpers"], self.namespace)
         self.session.load(self.item["source"])
         self._bind(taken - helpers)
         self._set_up()
+
+    def _helpers(self, taken: set[str]) -> set[str]:
+        """Find what a test function uses besides the function under test: it must be the prompt's."""
+        if not self.item["each_assert"]:
+            return set()
+        wanted = taken - {self.item["entry_point"]}
+        missing = wanted - testcode.defined_at_top(self.item["helpers"])
+        if missing:
+            names = ", ".join(sorted(missing))
+            raise BadTests(
+                f"the tests use {names}, which the prompt does not define; give the prompt's code as `prefix`"
+            )
+        return wanted
 
     def _bind(self, names: set[str]) -> None:
         for name, kind in self.session.kinds(sorted(names)).items():

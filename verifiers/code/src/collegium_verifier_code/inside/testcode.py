@@ -98,9 +98,7 @@ def take_names(names: Names, entry_point: str | None) -> set[str]:
     Raises:
         ValueError: If the tests call nothing of the submission's, or it is unclear what.
     """
-    if entry_point:
-        return {entry_point}
-    taken = names.free - names.modules
+    taken = (names.free - names.modules) | ({entry_point} if entry_point else set())
     if taken:
         return taken
     if len(names.called_builtins) == 1:
