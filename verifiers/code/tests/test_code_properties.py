@@ -10,7 +10,9 @@ from collegium_verifier_code.inside.codec import Malformed, NotPlain, Packer, Un
 from collegium_verifier_code.verifier import CodeVerifier
 
 TASK = Task("t", "", data={"tests": ["assert f(2) == 3"]})
-RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+RELAXED = settings(
+    deadline=None, database=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 TEXT = st.text(st.characters(codec=None, categories=None))
 
 scalars = (

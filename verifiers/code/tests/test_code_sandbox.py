@@ -127,6 +127,20 @@ def test_a_setting_that_forbids_namespaces_is_named(monkeypatch: pytest.MonkeyPa
     assert error.owner == "collegium-verifier-code"
 
 
+def test_a_submission_that_cannot_be_confined_is_not_run_and_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def map_without_the_second_user(pid: int) -> int:
+        worker.map_one_user(pid)
+        return 4242
+
+    monkeypatch.setattr(worker, "map_users", map_without_the_second_user)
+    verifier = CodeVerifier({"workers": 1})
+    try:
+        verdict = verifier.verify(RIGHT, TASK)
+    finally:
+        verifier.close()
+    assert verdict == Error("the submission's process could not give up its rights; nothing was run")
+
+
 def test_a_killed_sandbox_is_replaced_and_the_item_judged(
     census: Callable[[CodeVerifier], Callable[[], list[int]]],
 ) -> None:

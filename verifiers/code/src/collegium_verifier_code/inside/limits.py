@@ -37,4 +37,11 @@ class Limits:
             (resource.RLIMIT_MEMLOCK, 0),
             (resource.RLIMIT_MSGQUEUE, 0),
         ):
-            resource.setrlimit(limit, (value, value))
+            restrict(limit, value)
+
+
+def restrict(limit: int, value: int) -> None:
+    """Set a limit for good, or keep the one that is there if it is tighter."""
+    _, hard = resource.getrlimit(limit)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(limit, (value, value))

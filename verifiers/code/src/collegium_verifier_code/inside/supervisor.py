@@ -17,8 +17,8 @@ from typing import Any
 
 from collegium_verifier_code.inside import grader, kernel, root, runner, submission
 from collegium_verifier_code.inside.channel import read_frame, write_frame
-from collegium_verifier_code.inside.limits import MEGABYTE, Limits
-from collegium_verifier_code.inside.session import Session
+from collegium_verifier_code.inside.limits import MEGABYTE, Limits, restrict
+from collegium_verifier_code.inside.session import NotConfined, Session
 
 GRADER_MEMORY = 1024 * MEGABYTE
 """Keeps a test that meets a hostile value from taking the machine's memory."""
@@ -98,10 +98,14 @@ def handle_item(host: int, limits: Limits, user: int | None) -> None:
     for fd in (requests, replies, stdin, stdout, stderr):
         os.close(fd)
     kernel.drop_capabilities()
-    resource.setrlimit(resource.RLIMIT_AS, (GRADER_MEMORY, GRADER_MEMORY))
+    restrict(resource.RLIMIT_AS, GRADER_MEMORY)
     item = read_frame(host)
     session = Session(ours_out, ours_in, limits.output_kb * 1024)
-    session.start()
+    try:
+        session.start()
+    except NotConfined:
+        write_frame(host, {"error": "the submission's process could not give up its rights; nothing was run"})
+        return
     if item["mode"] == "program":
         write_frame(ours_out, {"mode": "program", "source": item["source"]})
         streams = runner.Streams(feed, out, err, item["stdin"].encode("utf-8", "surrogatepass"))
