@@ -157,6 +157,12 @@ def test_with_a_reference_equal_to_the_policy_the_first_kl_is_zero(tmp_path, sta
     assert kl[3] == pytest.approx(0, abs=1e-6)
 
 
+def test_a_reference_that_nothing_reads_is_refused(tmp_path, start):
+    outcome = run_toy(grpo_job(tmp_path / "t", start, refresh_reference_every=3))
+    assert (outcome.kind, outcome.owner) == ("ConfigError", "collegium-grpo")
+    assert "neither its loss nor its advantages read one" in outcome.problem
+
+
 @pytest.mark.parametrize("sampling", [{"temperature": 0.5}, {"top_p": 0.9}])
 def test_sampling_from_another_distribution_than_the_policys_is_refused(sampling):
     with pytest.raises(ValueError, match="learning from rollouts needs both at 1"):

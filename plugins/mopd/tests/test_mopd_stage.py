@@ -169,9 +169,13 @@ def test_the_outcome_term_counts_as_its_weight_says(tmp_path, models):
     [
         ({"outcome_weight": 0.5, "group": 4}, "the loss 'reverse-kl' reads no advantage"),
         ({"outcome_weight": 0.5, "loss": "sampled-token"}, "group is 1"),
+        (
+            {"advantages": [{"use": "distill", "clip": 20.0}]},
+            "the loss 'reverse-kl' reads no advantage, such as distill",
+        ),
     ],
 )
-def test_an_outcome_weight_that_would_do_nothing_is_refused(tmp_path, models, options, said):
+def test_options_that_would_do_nothing_are_refused(tmp_path, models, options, said):
     outcome = run_toy(mopd_job(tmp_path / "student", models, **options))
     assert (outcome.kind, outcome.owner) == ("ConfigError", "collegium-mopd")
     assert said in outcome.problem

@@ -83,11 +83,11 @@ class CheckpointTeacher(Teacher):
         return torch.cat(parts).to(batch.token_ids.device)
 
     def head(self) -> Tensor:
-        """Return a copy of the LM head's weight, ``[V, D]``, that outlives `close`."""
+        """Return a copy of the LM head's weight in main memory, ``[V, D]``, that outlives `close`."""
         model = self._open_model()
         if model.head_bias is not None:
             raise NotImplementedError(f"{self.config.path!r} has an LM head with a bias; use a sampled-token loss")
-        return model.head.detach().clone()
+        return model.head.detach().to("cpu", copy=True)
 
     def _open_model(self) -> LanguageModel:
         if self._model is None or not self._opened:

@@ -5,14 +5,29 @@ Shapes: ``B`` sequences, ``T`` tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from collegium.errors import PluginError
+from collegium.component import Use
+from collegium.errors import ConfigError, PluginError
 from collegium.kinds.advantage import Advantage
 from collegium.training.batch import RolloutBatch
+from collegium.training.context import StageContext
+
+
+def build_terms(context: StageContext, uses: Sequence[Use]) -> dict[str, Advantage]:
+    """Build the terms that a stage's options name.
+
+    Raises:
+        ConfigError: If one is named twice.
+    """
+    names = [use.use for use in uses]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"advantages names {', '.join(twice)} twice", fix="name each term once, with one weight")
+    return {use.use: context.build(use, "advantage") for use in uses}
 
 
 @torch.no_grad()

@@ -94,15 +94,14 @@ class RolloutBatch:
         return replace(self, **tokens, **vectors, **lists)
 
     def to(self, device: torch.device | str) -> RolloutBatch:
-        """Return the batch with its tensors on a device."""
+        """Return the batch with its tensors on a device; teachers' heads stay, for the update moves one at a time."""
 
         def move(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor.to(device)
 
         tensors: dict[str, Any] = {name: move(getattr(self, name)) for name in (*_TOKEN_FIELDS, *_ROW_FIELDS)}
         hidden = None if self.teacher_hidden is None else [states.to(device) for states in self.teacher_hidden]
-        heads = {name: head.to(device) for name, head in self.teacher_heads.items()}
-        return replace(self, **tensors, teacher_hidden=hidden, teacher_heads=heads)
+        return replace(self, **tensors, teacher_hidden=hidden)
 
 
 _TOKEN_FIELDS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 
 import torch
@@ -55,9 +56,10 @@ def run_job(job: StageJob, registry: Components, listener: Listener) -> StageOut
 
 
 def set_up_torch(job: StageJob) -> None:
-    """Set threads, deterministic algorithms and the global seeds."""
+    """Set threads, deterministic algorithms (on a GPU: where there are some) and the global seeds."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(job.threads)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers
     seed_everything(derive(job.seed, job.id))
 

@@ -47,6 +47,7 @@ class PolicyUpdate:
         self.loss = loss
         self.config = config
         self.sequence_weights = sequence_weights
+        self._resident: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, batch: RolloutBatch, rng: random.Random) -> dict[str, float]:
         """Train on the batch and return the metrics, averaged over its optimizer steps."""
@@ -69,6 +70,8 @@ class PolicyUpdate:
     def _loss_of(self, batch: RolloutBatch, rows: Sequence[int], stats: TokenStats) -> Tensor:
         """Run one micro-batch and return its share of the step's loss."""
         part = batch.select(rows).to(self.trainer.policy.device)
+        if part.teacher_hidden is not None:
+            part.teacher_heads = {part.teachers[0]: self._head(part)}
         streams, entropy = policy_streams(self.trainer.policy, part, self.loss.needs)
         output = self.loss.per_token(streams)
         if output.loss.shape != part.token_ids.shape:
@@ -78,6 +81,13 @@ class PolicyUpdate:
         stats.add(rows, part.completion_mask, {"entropy": entropy, "behaviour_gap": gap, **output.stats})
         weights = require(part, "token_weights", "update")
         return (weights * output.loss)[part.completion_mask].sum()
+
+    def _head(self, part: RolloutBatch) -> Tensor:
+        """Return the head of the rows' one teacher on the policy's device; the last one used stays there, no other."""
+        head = part.teacher_heads[part.teachers[0]]
+        if self._resident is None or self._resident[0] is not head:
+            self._resident = (head, head.to(self.trainer.policy.device))
+        return self._resident[1]
 
     def _token_weights(self, batch: RolloutBatch) -> Tensor:
         return token_weights(
@@ -123,7 +133,6 @@ def policy_streams(policy: LanguageModel, batch: RolloutBatch, needs: frozenset[
     states = policy.predicting_states(batch)
     values, entropies = token_logprobs(states, policy.head, batch.token_ids[mask], bias=policy.head_bias)
     current = scatter_to_tokens(values, mask)
-    name = batch.teachers[0] if batch.teachers else ""
     hidden = "hidden" in needs
     streams = TokenStreams(
         mask=mask,
@@ -136,7 +145,7 @@ def policy_streams(policy: LanguageModel, batch: RolloutBatch, needs: frozenset[
         hidden=states if hidden else None,
         head=policy.head if hidden else None,
         teacher_hidden=torch.cat(batch.teacher_hidden) if batch.teacher_hidden is not None else None,
-        teacher_head=batch.teacher_heads.get(name) if batch.teacher_hidden is not None else None,
+        teacher_head=batch.teacher_heads[batch.teachers[0]] if batch.teacher_hidden is not None else None,
         token_ids=batch.token_ids,
     )
     return streams, scatter_to_tokens(entropies.detach(), mask)

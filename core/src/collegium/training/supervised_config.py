@@ -18,7 +18,7 @@ class SupervisedConfig(OptimizerConfig):
     """Examples of a step."""
     layout: Literal["packed", "length-grouped"] = "packed"
     """Several examples per row that cannot see each other, or one per row with rows of like length together."""
-    row_tokens: int = Field(default=512, ge=2)
-    """Most tokens of a row, and so of an example."""
+    row_tokens: int = Field(default=256, ge=2)
+    """Most tokens of a row, and so of an example. Attention's cost grows with it: a few examples a row are best."""
     micro_batch: int = Field(default=16, ge=1)
     """Rows of one forward and backward pass."""

@@ -139,6 +139,8 @@ def teacher_metrics(batch: RolloutBatch, names: Collection[str]) -> dict[str, fl
     """Return each teacher's share of the rows and of the trained tokens, and the sampled estimate of its reverse KL."""
     metrics: dict[str, float] = {}
     lengths = batch.completion_lengths
+    if batch.teacher is not None and batch.old is not None:
+        metrics["kl"] = float((batch.old - batch.teacher)[batch.completion_mask].mean())
     for name in sorted(names):
         rows = torch.tensor([teacher == name for teacher in batch.teachers])
         if not bool(rows.any()):

@@ -10,8 +10,8 @@ import random
 
 from torch import Tensor
 
-from collegium import Stage
-from collegium.training.advantages import sum_of_terms
+from collegium import ConfigError, Stage
+from collegium.training.advantages import build_terms, sum_of_terms
 from collegium.training.batch import RolloutBatch
 from collegium.training.context import StageContext
 from collegium.training.language_model import LanguageModel
@@ -35,7 +35,7 @@ class GrpoStage(Stage):
         config: GrpoConfig = self.config
         policy = LanguageModel.load(context.init_path, context.device)
         loss = context.build(config.loss, "loss")
-        terms = {use.use: context.build(use, "advantage") for use in config.advantages}
+        terms = build_terms(context, config.advantages)
         sampler = context.build(config.sampler, "sampler")
         reference = self._reference(context, policy)
 
@@ -45,19 +45,33 @@ class GrpoStage(Stage):
         scorer = Scorer(policy, loss, terms.values(), config, reference=reference)
         trainer = Trainer(policy, config, config.optimizer_steps)
         update = PolicyUpdate(trainer, loss, config, has_reward)
+        self._check_reference(context, scorer.needs)
 
         def step(number: int) -> dict[str, float]:
+            reference.before_step(number)
             batch, metrics = rollouts.collect(number)
             if batch is None or batch.rewards.isnan().all():  # every group dropped, or nothing judged
                 return metrics
             metrics |= scorer(batch)
             batch.advantage, sizes = sum_of_terms(terms, batch)
-            metrics |= sizes
-            metrics |= update(batch, random.Random(derive(context.seed, context.job.id, number, "update")))
-            reference.after_step(number)
-            return metrics
+            rng = random.Random(derive(context.seed, context.job.id, number, "update"))
+            return metrics | sizes | update(batch, rng)
 
         StepLoop(context, trainer, config.steps, {"sampler": sampler, "reference": reference}).run(step)
+
+    def _check_reference(self, context: StageContext, needs: frozenset[str]) -> None:
+        """Refuse a reference that nothing reads.
+
+        Raises:
+            ConfigError: If the recipe gives or refreshes one and neither the loss nor an advantage term uses it.
+        """
+        given = context.input("reference") is not None or self.config.refresh_reference_every
+        if given and "reference" not in needs:
+            raise ConfigError(
+                f"stage {context.job.id!r} has a reference, and neither its loss nor its advantages read one",
+                fix="set kl_coefficient in the loss, add the advantage kl, or leave the reference out",
+                owner="collegium-grpo",
+            )
 
     def _reference(self, context: StageContext, policy: LanguageModel) -> Reference:
         """Return the KL reference: the model that the recipe names, else the one that the stage starts from."""

@@ -11,8 +11,8 @@ import random
 import torch
 from torch import Tensor
 
-from collegium import ConfigError, Loss, Stage
-from collegium.training.advantages import sum_of_terms
+from collegium import ConfigError, Loss, Stage, Use
+from collegium.training.advantages import build_terms, sum_of_terms
 from collegium.training.batch import RolloutBatch
 from collegium.training.context import StageContext
 from collegium.training.language_model import LanguageModel
@@ -24,6 +24,7 @@ from collegium.training.scoring import Scorer
 from collegium.training.seeds import derive
 from collegium.training.teacher_pool import TeacherPool
 from collegium.training.trainer import Trainer
+from collegium_mopd.config import DistillConfig
 from collegium_mopd.stage_config import MopdConfig
 
 
@@ -38,7 +39,7 @@ class MopdStage(Stage):
         policy = LanguageModel.load(context.init_path, context.device)
         loss = context.build(config.loss, "loss")
         self._check(loss)
-        terms = {use.use: context.build(use, "advantage") for use in config.advantages if "advantage" in loss.needs}
+        terms = build_terms(context, config.advantages if "advantage" in loss.needs else [])
         sampler = context.build(config.sampler, "sampler")
         weighter = context.build(config.weighter, "weighter")
         teachers = TeacherPool.of(context, context.build(config.router, "router"))
@@ -62,7 +63,8 @@ class MopdStage(Stage):
                 batch.advantage, sizes = sum_of_terms(terms, batch)
                 batch.advantage += self._outcome(batch)
                 metrics |= sizes
-            return metrics | update(batch, random.Random(derive(context.seed, context.job.id, number, "update")))
+            rng = random.Random(derive(context.seed, context.job.id, number, "update"))
+            return metrics | update(batch, rng)
 
         StepLoop(context, trainer, config.steps, {"sampler": sampler}).run(step)
 
@@ -75,11 +77,18 @@ class MopdStage(Stage):
         return weight * relative[:, None] * batch.completion_mask
 
     def _check(self, loss: Loss) -> None:
-        """Refuse an outcome weight that would do nothing.
+        """Refuse options that would do nothing.
 
         Raises:
-            ConfigError: If the loss reads no advantage, or groups have one member.
+            ConfigError: If terms or an outcome weight meet a loss that reads no advantage, or groups have one member.
         """
+        unread = [use.use for use in self.config.advantages if not _is_default(use)]
+        if unread and "advantage" not in loss.needs:
+            raise ConfigError(
+                f"the loss {self.config.loss.use!r} reads no advantage, such as {', '.join(unread)}",
+                fix="use loss: sampled-token, or leave advantages out",
+                owner="collegium-mopd",
+            )
         if not self.config.outcome_weight:
             return
         if "advantage" not in loss.needs:
@@ -95,3 +104,8 @@ class MopdStage(Stage):
                 fix="set group: 2 or more",
                 owner="collegium-mopd",
             )
+
+
+def _is_default(use: Use) -> bool:
+    """Tell whether a term is what the recipe gets without naming any."""
+    return use.use.rpartition("/")[2] == "distill" and use.options in ({}, DistillConfig().model_dump())
