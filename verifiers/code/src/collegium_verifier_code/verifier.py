@@ -106,7 +106,7 @@ class CodeVerifier(Verifier):
         return self._score(checks, len(items), "")
 
     def _limit(self, steps: int) -> float:
-        return min(steps * self.config.timeout_s + GRACE_S, self.timeout_s - GRACE_S)
+        return min(steps * float(self.config.timeout_s) + GRACE_S, self.timeout_s - GRACE_S)
 
     def _score(self, checks: list[dict[str, Any]], total: int, cause: str) -> Score:
         passed = sum(bool(check["ok"]) for check in checks)
