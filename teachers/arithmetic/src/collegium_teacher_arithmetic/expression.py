@@ -46,10 +46,10 @@ class Expression:
 
 
 def work(expression: Expression, *, carrying: bool = True) -> str:
-    """Write the columns from the right, then ``;`` and the answer: ``57+68`` gives ``78015 56112;125``.
+    """Write the columns from the right, then ``;`` and the answer: ``57+68`` gives ``781515 561112;125``.
 
-    A column is the two digits, the carry (or borrow) that it takes in, the one that it gives on, and its digit.
-    Without `carrying` none is taken in, so ``57+68`` gives ``78015 56011;115``.
+    A column is its two digits, their sum (or difference), and that with the carry (or borrow) taken in; each sum is a
+    flag, 1 if it carries on, and a digit. Without `carrying` none is taken in: ``57+68`` gives ``781515 561111;115``.
     """
     columns = _columns(expression, carrying)
     answer = "".join(column[-1] for column in reversed(columns))
@@ -67,9 +67,14 @@ def _columns(expression: Expression, carrying: bool) -> list[str]:
     direction = 1 if expression.sign == "+" else -1
     left, right, carry = expression.left, expression.right, False
     while left or right or not columns:
-        taken = carry and carrying
-        total = left % 10 + direction * (right % 10 + taken)
+        alone = left % 10 + direction * (right % 10)
+        total = alone + direction * (carry and carrying)
         carry = not 0 <= total <= 9
-        columns.append(f"{left % 10}{right % 10}{taken:d}{carry:d}{total % 10}")
+        columns.append(f"{left % 10}{right % 10}{_flagged(alone)}{_flagged(total)}")
         left, right = left // 10, right // 10
     return columns
+
+
+def _flagged(total: int) -> str:
+    """Write a column's sum as a flag, 1 if it leaves the digits, and the digit that stays."""
+    return f"{not 0 <= total <= 9:d}{total % 10}"
