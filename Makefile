@@ -7,7 +7,7 @@ plugin ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test lint docs bench clean
+.PHONY: setup demo accept test lint docs bench clean
 
 setup: $(VENV)/.ready
 
@@ -22,6 +22,10 @@ $(VENV)/.ready: requirements-dev.txt constraints.txt $(wildcard */pyproject.toml
 
 demo: setup
 	$(BIN)/collegium run recipes/quickstart.yaml --out runs/quickstart
+
+# what the quick start must show, from the report that the demo leaves
+accept: demo
+	COLLEGIUM_ACCEPT=1 $(BIN)/python -m pytest tests/acceptance
 
 test: setup
 	$(BIN)/python -m pytest $(if $(plugin),plugins/$(plugin),$(MEMBERS))
