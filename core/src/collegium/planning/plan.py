@@ -75,6 +75,7 @@ class Plan:
     trackers: list[Use]
     data_digests: dict[str, dict[str, str]]
     model_digests: dict[str, str]
+    domain_digests: dict[str, str] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -262,7 +263,7 @@ class _Fingerprints:
 
     def __init__(self, plan: Plan, domain_entries: Mapping[str, list[Entry]]) -> None:
         self.plan = plan
-        self.domain_digests = {
+        plan.domain_digests = self.domain_digests = {
             name: digest([spec.model_dump(mode="json"), plan.data_digests[name], self._entries(domain_entries[name])])
             for name, spec in plan.domains.items()
         }

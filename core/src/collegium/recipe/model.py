@@ -33,6 +33,8 @@ class AdmissionConfig(Config):
 
     margin: float = 0.02
     """Held-out score, on its own domain, by which a teacher must beat the student's start; `self` teachers are exempt."""
+    unscored: Literal["refuse", "admit"] = "refuse"
+    """What to do with a teacher that cannot be evaluated here, such as a served one."""
 
 
 class Recipe(Config):

@@ -2,39 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from collegium.component import Use
 from collegium.errors import Problem, TeacherError
 from collegium.planning.plan import PlannedStage
+from collegium.recipe.model import AdmissionConfig
 
 
-def admit_teachers(stage: PlannedStage, scores: Mapping[str, Mapping[str, float]], margin: float) -> None:
+def routed_teachers(stage: PlannedStage) -> Iterator[tuple[str, str]]:
+    """Yield each (domain, teacher name) of a stage's routes, `self` teachers left out."""
+    for domain, route in stage.routes.items():
+        for name in [route] if isinstance(route, str) else list(route):
+            if stage.teachers[name] != "self":
+                yield domain, name
+
+
+def admit_teachers(
+    stage: PlannedStage,
+    start: Mapping[str, float],
+    scores: Mapping[str, Mapping[str, float]],
+    gate: AdmissionConfig,
+) -> None:
     """Compare each routed teacher's held-out score with the start's.
 
     Args:
         stage: A stage with teachers.
-        scores: Stage id to domain to held-out score in [0, 1].
-        margin: What a teacher must be ahead by.
+        start: Domain to the held-out score in [0, 1] of the model that the student starts from.
+        scores: Teacher name to domain to its score; a teacher that cannot be evaluated is not in it.
+        gate: What the recipe asks of a teacher.
 
     Raises:
-        TeacherError: With one problem per teacher that is not good enough.
+        TeacherError: With one problem per teacher that is not good enough, or has no score.
     """
-    start = scores.get(stage.node.inputs["init_from"][0], {})
     problems = []
-    for domain, route in stage.routes.items():
-        for name in [route] if isinstance(route, str) else list(route):
-            teacher = stage.teachers[name]
-            if isinstance(teacher, Use) or teacher == "self" or domain not in start:
-                continue
-            own = scores.get(teacher, {}).get(domain)
-            if own is not None and own < start[domain] + margin:
+    for domain, name in routed_teachers(stage):
+        own = scores.get(name, {}).get(domain)
+        if own is None or domain not in start:
+            if gate.unscored == "refuse":
                 problems.append(
                     Problem(
-                        f"{stage.id}: teacher {teacher!r} scores {own:.3f} on {domain!r}, the student starts at "
-                        f"{start[domain]:.3f}; expected at least {margin:g} more",
-                        f"train it further, or hold the domain: teachers: {{{name}: self}}",
+                        f"{stage.id}: teacher {name!r} has no held-out score on {domain!r} to compare with the start's",
+                        "let the stages be evaluated, or state admission: {unscored: admit}",
                     )
                 )
+        elif own < start[domain] + gate.margin:
+            problems.append(
+                Problem(
+                    f"{stage.id}: teacher {name!r} scores {own:.3f} on {domain!r}, the student starts at "
+                    f"{start[domain]:.3f}; expected at least {gate.margin:g} more",
+                    f"train it further, or hold the domain: teachers: {{{name}: self}}",
+                )
+            )
     if problems:
         raise TeacherError.of(problems)

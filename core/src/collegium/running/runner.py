@@ -7,16 +7,18 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any
 
 from collegium import events
 from collegium.errors import CollegiumError, Problem, StoreError
-from collegium.job import StageEvent, StageOutcome
+from collegium.job import StageEvent, StageJob, StageOutcome
 from collegium.kinds.executor import Executor
-from collegium.planning.plan import Plan, PlannedStage
+from collegium.planning.fingerprint import digest, folder_digest
+from collegium.planning.plan import CHECKPOINT_TEACHER, Plan, PlannedStage
 from collegium.plugins.lifecycle import notify
 from collegium.reporting.report import make_report, write_report
-from collegium.running.admission import admit_teachers
+from collegium.running.admission import admit_teachers, routed_teachers
 from collegium.running.directory import LOCK, RunDirectory
 from collegium.running.jobs import make_job
 from collegium.running.lock import make_lock
@@ -108,8 +110,8 @@ class Runner:
         scores = self.store.scores(stage.scores_fingerprint) if stage.scores_fingerprint else None
         evaluate = bool(stage.scores_fingerprint) and scores is None
         if stage.teachers and not cached:
-            admit_teachers(stage, self.scores, self.plan.recipe.admission.margin)
             check_teacher_tokenizers(self.plan, stage, self.directory)
+            self._admit(stage)
         if not cached or evaluate:
             self._announce(stage, "running")
             self._execute(stage, train=not cached, evaluate=evaluate)
@@ -121,6 +123,42 @@ class Runner:
         )
         seconds = earlier.get("seconds", 0.0) if cached and made_here else time.monotonic() - started
         self._complete(stage, outcome, "completed" if made_here else "cached", seconds)
+
+    def _admit(self, stage: PlannedStage) -> None:
+        """Put the stage's teachers through the gate; a model from outside the recipe is evaluated for it first."""
+        job = make_job(self.plan, stage, self.directory, train=False, evaluate=True)
+        scores: dict[str, dict[str, float]] = {}
+        for domain, name in routed_teachers(stage):
+            teacher = stage.teachers[name]
+            if isinstance(teacher, str):
+                scores[name] = self.scores.get(teacher, {})
+            elif teacher.use == CHECKPOINT_TEACHER:
+                scores.setdefault(name, {}).update(self._evaluate(stage, job, job.teachers[name].options["path"], domain))
+        start: dict[str, float] = {}
+        for source in job.inputs.get("init_from", []):
+            for domain in stage.routes if source.source in self.plan.recipe.models else ():
+                start |= self._evaluate(stage, job, source.path, domain)
+            start |= self.scores.get(source.source, {})
+        admit_teachers(stage, start, scores, self.plan.recipe.admission)
+
+    def _evaluate(self, stage: PlannedStage, job: StageJob, model: str, domain: str) -> dict[str, float]:
+        """Evaluate a model that no stage made on one domain; its score is remembered by the model's content."""
+        content = folder_digest(Path(model)) if Path(model).is_dir() else model
+        key = digest([content, self.plan.domain_digests[domain], self.plan.recipe.evaluation.model_dump(mode="json")])
+        scores = self.store.scores(key)
+        if scores is None:
+            folder = self.directory.stage(stage.id) / "admission"
+            update = {
+                "model": model,
+                "evaluate_on": {domain: self.plan.domains[domain]},
+                "directory": str(folder.resolve()),
+            }
+            outcome = self.executor.execute(job.model_copy(update=update), self._listen)
+            if outcome.status != "completed":
+                self._fail(stage, outcome)
+            scores = outcome.scores
+            self.store.put_scores(key, scores, f"admission to {stage.id}")
+        return scores
 
     def _take(self, stage: PlannedStage, earlier: dict[str, Any]) -> bool:
         """Link the artifact from the store into the run directory; a damaged one counts as absent."""
