@@ -113,3 +113,12 @@ def test_generating_before_sync_is_an_error():
 
 def test_generation_is_the_public_type(model):
     assert isinstance(engine_with(model).generate([[2]], SamplingParams(max_tokens=2), seed=0)[0], Generation)
+
+
+def test_a_prompt_given_many_times_is_sampled_independently_each_time(model):
+    prompts = [[2, 3, 4], [5, 6]] * 40
+    made = list(engine_with(model).generate(prompts, SamplingParams(max_tokens=8), seed=2))
+    assert len({each.token_ids for each in made[::2]}) > 30
+    batch = collate(prompts, made, [Sample(Task(str(i), "")) for i in range(len(made))], [], pad_id=0)
+    gap = (batch.behaviour - score(model, batch, micro_batch=16))[batch.completion_mask]
+    assert gap.abs().max() < 1e-4

@@ -83,14 +83,10 @@ class _Decoding:
         self.random = random
         self.stop = torch.tensor(sorted(policy.stop_ids), device=policy.device)
         self.cache = DynamicCache(config=policy.model.config)
-        count, width = len(prompts), max(len(prompt) for prompt in prompts)
-        self.tokens = torch.full((count, width), padding(policy.tokenizer), dtype=torch.long)
-        self.mask = torch.zeros(count, width, dtype=torch.long)
-        for row, prompt in enumerate(prompts):
-            self.tokens[row, width - len(prompt) :] = torch.tensor(list(prompt), dtype=torch.long)
-            self.mask[row, width - len(prompt) :] = 1
-        self.tokens, self.mask = self.tokens.to(policy.device), self.mask.to(policy.device)
-        self.padded = bool((self.mask == 0).any())
+        self.prompts = [tuple(prompt) for prompt in prompts]
+        self.mask = torch.zeros(0, 0, dtype=torch.long)
+        self.padded = False
+        count = len(prompts)
         self.rows = torch.arange(count, device=policy.device)
         self.running = torch.ones(count, dtype=torch.bool, device=policy.device)
         self.sampled = torch.zeros(count, sampling.max_tokens, dtype=torch.long, device=policy.device)
@@ -100,19 +96,37 @@ class _Decoding:
 
     def run(self, version: int) -> list[Generation]:
         """Decode to the end and return the generations in the order of the prompts."""
-        tokens = self.tokens
-        positions = (self.mask.cumsum(dim=1) - 1).clamp_min(0)
+        logits, positions = self._read_prompts()
         for step in range(self.sampling.max_tokens):
-            chosen, logprobs = self._choose(self._logits(tokens, positions))
+            chosen, logprobs = self._choose(logits)
             self.sampled[self.rows, step], self.logprobs[self.rows, step] = chosen, logprobs
             self._finish(chosen, step)
             if not self.running.any():
                 break
-            tokens, positions = chosen[:, None], positions[:, -1:] + 1
+            tokens, positions = chosen[:, None], positions + 1
             self.mask = torch.nn.functional.pad(self.mask, (0, 1), value=1)
             if self.running.sum() < COMPACT_BELOW * len(self.rows):
                 tokens, positions = self._compact(tokens, positions)
+            logits = self._logits(tokens, positions)
         return self._generations(version)
+
+    def _read_prompts(self) -> tuple[Tensor, Tensor]:
+        """Run the prompts, each different one once, and return every row's next logits and last position."""
+        unique = {prompt: index for index, prompt in enumerate(dict.fromkeys(self.prompts))}
+        width = max(map(len, unique))
+        tokens = torch.full((len(unique), width), padding(self.policy.tokenizer), dtype=torch.long)
+        mask = torch.zeros(len(unique), width, dtype=torch.long)
+        for prompt, row in unique.items():
+            tokens[row, width - len(prompt) :] = torch.tensor(prompt, dtype=torch.long)
+            mask[row, width - len(prompt) :] = 1
+        self.mask = mask.to(self.policy.device)
+        self.padded = bool((mask == 0).any())
+        positions = (self.mask.cumsum(dim=1) - 1).clamp_min(0)
+        logits = self._logits(tokens.to(self.policy.device), positions)
+        rows = torch.tensor([unique[prompt] for prompt in self.prompts], device=self.policy.device)
+        self.cache.batch_select_indices(rows)
+        self.mask = self.mask[rows]
+        return logits[rows], positions[rows, -1:]
 
     def _logits(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Return the logits of the next token, ``[R, V]`` float32."""

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from collegium.errors import PolicyError
 from collegium.training.batch import RolloutBatch
 from collegium.training.logprobs import scatter_to_tokens, token_logprobs
+from collegium.training.shared_prompts import share_prompts
 from collegium.training.tokenizers import TokenizerIdentity, end_of_sequence
 
 __all__ = ["HiddenStates", "LanguageModel", "TokenizerIdentity", "check_checkpoint"]
@@ -148,13 +149,32 @@ class LanguageModel:
         hidden: Tensor = self.forward_module(tokens, attention_mask, position_ids)
         return hidden
 
+    def can_pack(self, longest: int) -> bool:
+        """Tell whether a mask of ours can keep sequences of up to `longest` tokens in one row apart.
+
+        It cannot where attention takes no mask, a layer has a memory besides attention, or a window would be shorter.
+        """
+        config = self.model.config
+        window = getattr(config, "sliding_window", None)
+        layers = set(getattr(config, "layer_types", None) or ["full_attention"])
+        return (
+            config._attn_implementation in ("sdpa", "eager")
+            and layers <= {"full_attention", "sliding_attention"}
+            and (not window or longest <= window)
+        )
+
     def predicting_states(self, batch: RolloutBatch) -> Tensor:
-        """Return the states that predict the batch's trained tokens, ``[N, D]``."""
+        """Return the states that predict the batch's trained tokens, ``[N, D]``; a prompt of many rows is run once."""
+        packs = self.can_pack(batch.token_ids.shape[1])
+        shared = share_prompts(batch, self.head.shape[1]) if packs else None
+        if shared is not None:
+            mask = shared.attention_mask(self.model.dtype)
+            return self.hidden_states(shared.token_ids, mask, shared.position_ids).flatten(0, 1)[shared.predictors]
         hidden = self.hidden_states(batch.token_ids, batch.attention_mask.long())
         return hidden[:, :-1][batch.completion_mask[:, 1:]]
 
     def completion_logprobs(self, batch: RolloutBatch) -> Tensor:
-        """Return the log-prob of each trained token, ``[N]`` float32; keeps the gradient if there is one."""
+        """Return the log-prob of each trained token, ``[N]`` float32, with its gradient if there is one."""
         targets = batch.token_ids[batch.completion_mask]
         return token_logprobs(self.predicting_states(batch), self.head, targets, bias=self.head_bias)[0]
 

@@ -152,11 +152,15 @@ def policy_streams(policy: LanguageModel, batch: RolloutBatch, needs: frozenset[
 
 
 def micro_batches(batch: RolloutBatch, size: int) -> list[list[int]]:
-    """Split the rows into parts of at most `size`, rows of one teacher and of like length together."""
+    """Split the rows into parts of at most `size`: rows of one teacher, of one prompt and of like length together."""
     lengths = batch.attention_mask.sum(dim=1).tolist()
+    groups = batch.groups.tolist()
+    longest: defaultdict[int, int] = defaultdict(int)
+    for group, length in zip(groups, lengths, strict=True):
+        longest[group] = max(longest[group], length)
     teachers = batch.teachers if batch.teacher_hidden is not None else [""] * len(batch)
     by_teacher: defaultdict[str, list[int]] = defaultdict(list)
-    for row in sorted(range(len(batch)), key=lambda row: lengths[row]):
+    for row in sorted(range(len(batch)), key=lambda row: (longest[groups[row]], groups[row], lengths[row])):
         by_teacher[teachers[row]].append(row)
     return [rows[start : start + size] for _, rows in sorted(by_teacher.items()) for start in range(0, len(rows), size)]
 

@@ -32,7 +32,7 @@ class RolloutConfig(OptimizerConfig):
     """Passes over a batch."""
     minibatches: int = Field(default=1, ge=1)
     """Optimizer steps of a pass."""
-    micro_batch: int = Field(default=64, ge=1)
+    micro_batch: int = Field(default=32, ge=1)
     """Sequences of one forward and backward pass."""
     aggregation: Literal["sequence-mean", "token-mean", "constant"] = "token-mean"
     """From per-token losses to one number; ``constant`` divides by `sampling.max_tokens`."""

@@ -7,6 +7,7 @@ from functools import partial
 
 from torch import Tensor
 
+from collegium.errors import ConfigError
 from collegium.training.context import StageContext
 from collegium.training.language_model import LanguageModel
 from collegium.training.logprobs import token_logprobs
@@ -24,12 +25,19 @@ def train_on_examples(
     """Train on examples, epoch after epoch, and leave the model in the stage's output.
 
     Raises:
+        ConfigError: If the model cannot keep packed examples apart.
         DataError: If an example is too long for a row or for the model.
         PolicyError: If a loss is not finite.
     """
     most = min(config.row_tokens, policy.context_length or config.row_tokens)
     for example in examples:
         check_length(example, most)
+    longest = max(len(example.token_ids) for example in examples)
+    if config.layout == "packed" and not policy.can_pack(longest):
+        raise ConfigError(
+            f"layout: packed cannot keep examples of {longest} tokens apart in a {type(policy.model).__name__}",
+            fix="use layout: length-grouped",
+        )
     policy.model.train()
     trainer = Trainer(policy, config, config.steps)
     seed = derive(context.seed, context.job.id, "order")
