@@ -43,6 +43,8 @@ def test_no_folder_is_refused(tmp_path):
         check_model_folder(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize(("path", "local"), [("./x", True), ("/x", True), ("a/b/c", True), ("gpt2", False), ("o/m", False)])
+@pytest.mark.parametrize(
+    ("path", "local"), [("./x", True), ("/x", True), ("a/b/c", True), ("gpt2", False), ("o/m", False)]
+)
 def test_hub_names_are_told_from_paths(path, local):
     assert is_local(path) is local

@@ -43,7 +43,7 @@ def test_the_student_captures_the_headroom(domain):
 
 
 def test_a_specialist_gains_little_elsewhere(domain, report):
-    name, row = domain
+    name, _ = domain
     for other, found in report["domains"].items():
         if other != name:
             gained = found["scores"][f"teacher-{name}"] - found["start"]

@@ -95,9 +95,7 @@ def test_evaluating_a_model_again_gives_the_reported_scores(finished, cli):
 
 def start(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "collegium", "run", "toy.yaml", "--out", "run", "--store", "store"]
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def wait_for_steps(run: Path, stage: str, steps: int, process: subprocess.Popen[bytes]) -> None:

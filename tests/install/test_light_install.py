@@ -48,7 +48,9 @@ def test_there_is_no_torch(light):
 def test_help_and_plugins_work(light, tmp_path):
     assert "resume" in run(light, "--help", cwd=tmp_path).stdout
     listed = json.loads(run(light, "plugins", "list", "--json", cwd=tmp_path).stdout)
-    assert {"collegium/transformers", "collegium-grpo/grpo", "collegium-verifier-code/code"} <= {c["id"] for c in listed}
+    assert {"collegium/transformers", "collegium-grpo/grpo", "collegium-verifier-code/code"} <= {
+        c["id"] for c in listed
+    }
     doctor = run(light, "plugins", "doctor", cwd=tmp_path)
     assert doctor.returncode == 0, doctor.stdout
 

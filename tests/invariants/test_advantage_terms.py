@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from collegium_grpo.loss import CispoLoss, ClippedLoss
-from collegium_mopd.advantage import distill
-from collegium_mopd.loss import ReverseKl, SampledToken, TopK
 
 from collegium.training.aggregation import token_weights
 from collegium.training.logprobs import scatter_to_tokens, token_logprobs
 from collegium.training.outcome import group_relative
 from collegium.training.streams import TokenStreams
+from collegium_grpo.loss import CispoLoss, ClippedLoss
+from collegium_mopd.advantage import distill
+from collegium_mopd.loss import ReverseKl, SampledToken, TopK
 
 B, T, V, D = 4, 8, 11, 5
 # Prompt, completion, tool answer (columns 4 and 5), completion, padding.

@@ -2,9 +2,6 @@
 
 import pytest
 import torch
-from collegium_grpo.loss import CispoLoss, ClippedLoss
-from collegium_mopd.advantage import distill
-from collegium_mopd.loss import ReverseKl, SampledToken, TopK
 
 from collegium import Completion, Generation, Sample, Task
 from collegium.training.aggregation import token_weights
@@ -12,6 +9,9 @@ from collegium.training.batch import collate
 from collegium.training.initialise import initialise
 from collegium.training.model_spec import ModelSpec, TokenizerSpec
 from collegium.training.policy_update import micro_batches, policy_streams
+from collegium_grpo.loss import CispoLoss, ClippedLoss
+from collegium_mopd.advantage import distill
+from collegium_mopd.loss import ReverseKl, SampledToken, TopK
 
 SPEC = ModelSpec(
     sizes={

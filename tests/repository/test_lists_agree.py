@@ -53,7 +53,10 @@ def test_a_member_is_discovered_through_its_real_entry_point(member, installed_r
 
 
 def test_the_meta_distribution_depends_on_every_member():
-    listed = {re.split(r"[\[ ]", item)[0]: item.rpartition("{root:uri}/")[2] for item in pyproject()["project"]["dependencies"]}
+    listed = {
+        re.split(r"[\[ ]", item)[0]: item.rpartition("{root:uri}/")[2]
+        for item in pyproject()["project"]["dependencies"]
+    }
     assert listed == {name_for(member): member for member in MEMBERS}
 
 
@@ -95,7 +98,9 @@ def test_nothing_in_the_tree_names_a_machine_or_a_registry():
 
 def test_installed_versions_are_the_pinned_ones():
     pins = dict(
-        line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line and line[0] != "#"
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line and line[0] != "#"
     )
     for name in ("torch", "transformers", "accelerate", "pydantic", "pluggy", "omegaconf", "math-verify"):
         assert importlib.metadata.version(name).partition("+")[0] == pins[name]

@@ -82,7 +82,7 @@ class Config(BaseModel):
 class Use(Config):
     """A component named in a recipe: ``name``, or ``{use: name, option: value, ...}``.
 
-    After planning, `use` is the full ``distribution/name`` id and `options` are validated against that component's `Config`.
+    After planning, `use` is the full ``distribution/name`` id and `options` are validated by that component's `Config`.
     """
 
     use: str

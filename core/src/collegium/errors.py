@@ -16,7 +16,7 @@ Taxonomy::
     ├── DataError      (ValueError)    task sources and files
     └── StoreError     (OSError)       artifacts and run directories
 
-An error says who, what was found, what was expected and how to mend it. A bad rollout is data (a `Verdict`), not an error.
+An error says who, what was found, what was expected and how to mend it. A bad rollout is data, not an error.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault: `what` states what was found and expected, `fix` what to do, `owner` which distribution it belongs to."""
+    """One fault: `what` was found and expected, the `fix`, and the distribution that is its `owner`."""
 
     what: str
     fix: str = ""

@@ -1,8 +1,8 @@
 """The hooks, on one page. A plugin implements any of them in the module that its entry point names.
 
 Every ``register_*`` hook returns the plugin's components of one kind; they are imported only when a recipe uses them.
-Every lifecycle hook is told of one event and returns nothing; an exception in one is reported with its owner and does not
-stop the run.
+Every lifecycle hook is told of one event and returns nothing; an exception in one is reported with its owner and does
+not stop the run.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from collegium_grpo.advantage import KlPenalty, Outcome
-from collegium_grpo.shaping import overlong_penalty
 
 from collegium import Completion, PluginError, Sample, Task
 from collegium.training.batch import RolloutBatch
+from collegium_grpo.advantage import KlPenalty, Outcome
+from collegium_grpo.shaping import overlong_penalty
 
 NAN = float("nan")
 

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from collegium_grpo.loss import CispoLoss, ClippedLoss
 
 from collegium import PluginError
 from collegium.training.streams import TokenStreams
+from collegium_grpo.loss import CispoLoss, ClippedLoss
 
 B, T = 3, 6
 

@@ -3,9 +3,9 @@
 import random
 
 import pytest
-from collegium_grpo.samplers import Dynamic
 
 from collegium import Task
+from collegium_grpo.samplers import Dynamic
 
 NAN = float("nan")
 

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from collegium_mopd.advantage import Distill, distill
-from collegium_mopd.loss import ReverseKl, SampledToken, TopK
 
 from collegium import PluginError
 from collegium.training.logprobs import scatter_to_tokens, token_logprobs
 from collegium.training.streams import TokenStreams
+from collegium_mopd.advantage import Distill, distill
+from collegium_mopd.loss import ReverseKl, SampledToken, TopK
 
 B, T, V, D = 3, 5, 9, 4
 MASK = torch.tensor([[0, 1, 1, 1, 1], [0, 1, 0, 1, 0], [0, 0, 1, 0, 0]], dtype=torch.bool)

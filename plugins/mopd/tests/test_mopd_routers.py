@@ -1,9 +1,9 @@
 """Routing: by name, and never by default (invariant f)."""
 
 import pytest
-from collegium_mopd.routers import ByDomain, ByTaskField
 
 from collegium import Sample, Task
+from collegium_mopd.routers import ByDomain, ByTaskField
 
 
 def sample(domain="math", **data):

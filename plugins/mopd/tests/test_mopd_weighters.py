@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from collegium_mopd.weighters import Balanced, Uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collegium import ConfigError
 from collegium.training.aggregation import token_weights
+from collegium_mopd.weighters import Balanced, Uniform
 
 DOMAINS = ["math", "math", "math", "code", "format", "format"]
 TOKENS = [40, 35, 25, 30, 2, 1]

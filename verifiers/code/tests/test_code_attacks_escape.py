@@ -1,6 +1,6 @@
 """Submissions that want out of the sandbox: each answers rightly if it gets anywhere, so a pass is an escape."""
 
-# ruff: noqa: E501 - programs as their author would write them
+
 from __future__ import annotations
 
 import os

@@ -1,6 +1,6 @@
 """Submissions that want to use up the machine: each is stopped at a limit, and nothing of it is left."""
 
-# ruff: noqa: E501 - programs as their author would write them
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Tests that call functions: what passes, what fails, and with which cause."""
 
-# ruff: noqa: E501 - programs as their author would write them
+
 from __future__ import annotations
 
 from typing import Any

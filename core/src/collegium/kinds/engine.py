@@ -44,7 +44,7 @@ class Generation:
 
 
 class Engine(Configurable):
-    """Generate from token ids. The run hands over the policy with `sync` before the first call and after each update."""
+    """Generate from token ids. The run hands the policy over with `sync` at first and after each update."""
 
     def sync(self, policy: LanguageModel, version: int) -> None:
         """Take the policy's current weights; `version` is the optimizer step that they come from."""

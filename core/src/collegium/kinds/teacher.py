@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Teacher(Configurable):
-    """Score completions token by token. `open` and `close` bracket a batch, so that one teacher is resident at a time."""
+    """Score completions token by token. `open` and `close` bracket a batch: one teacher is resident at a time."""
 
     def identity(self) -> TokenizerIdentity:
         """The teacher's token->id map, special tokens and chat template, as hashes; compared with the student's."""
@@ -28,7 +28,7 @@ class Teacher(Configurable):
         raise NotImplementedError
 
     def hidden_states(self, batch: RolloutBatch) -> Tensor:
-        """Return the last hidden state that predicts each completion token, shape ``[N, D]``, N in row-major mask order.
+        """Return the last hidden state that predicts each completion token, ``[N, D]``, in row-major mask order.
 
         Raises:
             NotImplementedError: If the teacher only gives log-probs.

@@ -13,8 +13,8 @@ from collegium.verdict import Verdict
 class Verifier(Configurable):
     """Judge completions. Subclass and write `verify`; plain Python, no torch.
 
-    The core calls `verify_batch` from worker threads under a time limit, checks what comes back (length, type, range) and
-    turns an exception into an `Error` owned by the component's distribution. An instance is shared between threads.
+    The core calls `verify_batch` from worker threads under a time limit, checks what comes back (length, type, range)
+    and turns an exception into an `Error` owned by the component's distribution. An instance is shared between threads.
     """
 
     timeout_s: ClassVar[float] = 10.0

@@ -23,7 +23,7 @@ def digest(value: Any) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def _file_digest(path: str, size: int, mtime_ns: int) -> str:
+def _file_digest(path: str, _size: int, _mtime_ns: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -34,10 +34,8 @@ class Entry:
         Raises:
             PluginLoadError: If the import fails or the class is no `Config`.
         """
-        if self.component.config:
-            found = self._import(self.component.config)
-        else:
-            found = self.load().Config
+        path = self.component.config
+        found = self._import(path) if path else self.load().Config
         if not (isinstance(found, type) and issubclass(found, Config)):
             raise PluginLoadError(
                 f"{self.kind} {self.id!r}: its Config must subclass collegium.Config, found {found!r}",

@@ -32,7 +32,7 @@ class AdmissionConfig(Config):
     """The gate that a teacher passes before it teaches."""
 
     margin: float = 0.02
-    """Held-out score, on its own domain, by which a teacher must beat the student's start; `self` teachers are exempt."""
+    """Held-out score on its own domain by which a teacher must beat the student's start; `self` is exempt."""
     unscored: Literal["refuse", "admit"] = "refuse"
     """What to do with a teacher that cannot be evaluated here, such as a served one."""
 

@@ -1,6 +1,6 @@
 """The run directory: where a run keeps what people and `resume` read.
 
-``recipe.yaml`` (resolved), ``recipe.lock.json``, ``events.jsonl``, ``stages/<id>/...``, ``report.json``, ``report.html``.
+``recipe.yaml`` (resolved), ``recipe.lock.json``, ``events.jsonl``, ``stages/<id>/``, ``report.json``, ``report.html``.
 """
 
 from __future__ import annotations

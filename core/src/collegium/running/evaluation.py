@@ -32,7 +32,7 @@ def evaluate_path(plan: Plan, model: str, domains: Mapping[str, DomainSpec], dir
         train=False,
         model=str(Path(model).resolve()) if Path(model).exists() else model,
     )
-    outcome = run_guarded(job, lambda event: None)
+    outcome = run_guarded(job, lambda _event: None)
     if outcome.status != "completed":
         raise PolicyError(outcome.problem, owner=outcome.owner)
     return outcome.scores

@@ -109,7 +109,7 @@ class Runner:
         cached = self._take(stage, earlier)
         scores = self.store.scores(stage.scores_fingerprint) if stage.scores_fingerprint else None
         evaluate = bool(stage.scores_fingerprint) and scores is None
-        if stage.teachers and not cached:
+        if stage.teachers:  # a stored student, too: the recipe may ask more of its teachers than when it was made
             check_teacher_tokenizers(self.plan, stage, self.directory)
             self._admit(stage)
         if not cached or evaluate:
@@ -133,7 +133,9 @@ class Runner:
             if isinstance(teacher, str):
                 scores[name] = self.scores.get(teacher, {})
             elif teacher.use == CHECKPOINT_TEACHER:
-                scores.setdefault(name, {}).update(self._evaluate(stage, job, job.teachers[name].options["path"], domain))
+                scores.setdefault(name, {}).update(
+                    self._evaluate(stage, job, job.teachers[name].options["path"], domain)
+                )
         start: dict[str, float] = {}
         for source in job.inputs.get("init_from", []):
             for domain in stage.routes if source.source in self.plan.recipe.models else ():

@@ -1,6 +1,6 @@
 """Token streams: what a loss reads and returns.
 
-Shapes: ``B`` sequences, ``T`` tokens, ``N`` trained tokens (row-major order of the mask), ``V`` vocabulary, ``D`` width.
+Shapes: ``B`` sequences, ``T`` tokens, ``N`` trained tokens (row-major mask order), ``V`` vocabulary, ``D`` width.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collegium.errors import PluginError
 
 @dataclass(slots=True)
 class TokenStreams:
-    """One micro-batch as a loss sees it. Log-probs in nats; the entry at ``[b, t]`` is that of token ``t`` given those before.
+    """One micro-batch as a loss sees it. Log-probs in nats; entry ``[b, t]`` is that of token ``t`` given those before.
 
     Args:
         mask: ``[B, T]`` bool, the trained tokens.
@@ -47,7 +47,7 @@ class TokenStreams:
 
 @dataclass(slots=True)
 class LossOutput:
-    """A per-token loss ``[B, T]`` in nats, and per-token statistics of the same shape (detached; the core averages them)."""
+    """A per-token loss ``[B, T]`` in nats, and per-token statistics of the same shape (detached; the core averages)."""
 
     loss: Tensor
     stats: dict[str, Tensor] = field(default_factory=dict)

@@ -17,7 +17,6 @@ from collegium.training.batch import RolloutBatch
 from collegium.training.divergence import k1
 from collegium.training.outcome import group_relative
 from collegium.training.streams import require
-
 from collegium_grpo.config import KlPenaltyConfig, OutcomeConfig
 from collegium_grpo.shaping import overlong_penalty
 

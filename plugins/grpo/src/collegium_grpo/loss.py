@@ -18,7 +18,6 @@ from torch import Tensor
 from collegium import Loss
 from collegium.training import divergence, surrogate
 from collegium.training.streams import LossOutput, TokenStreams, require
-
 from collegium_grpo.config import CispoConfig, ClippedConfig, SurrogateConfig
 
 

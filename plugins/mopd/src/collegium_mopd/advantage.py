@@ -17,7 +17,6 @@ from torch import Tensor
 from collegium import Advantage
 from collegium.training.batch import RolloutBatch
 from collegium.training.streams import require
-
 from collegium_mopd.config import DistillConfig
 
 

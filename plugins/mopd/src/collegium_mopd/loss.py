@@ -21,7 +21,6 @@ from collegium.training.divergence import exact_reverse_kl, k1, topk_reverse_kl
 from collegium.training.logprobs import scatter_to_tokens
 from collegium.training.streams import LossOutput, TokenStreams, require
 from collegium.training.surrogate import windowed_importance
-
 from collegium_mopd.config import ReverseKlConfig, SampledTokenConfig, TopKConfig
 
 
