@@ -167,11 +167,11 @@ def test_the_outcome_term_counts_as_its_weight_says(tmp_path, models):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"outcome_weight": 0.5, "group": 4}, "the loss 'reverse-kl' reads no advantage"),
+        ({"outcome_weight": 0.5, "group": 4}, "the loss 'collegium-mopd/reverse-kl' reads no advantage"),
         ({"outcome_weight": 0.5, "loss": "sampled-token"}, "group is 1"),
         (
             {"advantages": [{"use": "distill", "clip": 20.0}]},
-            "the loss 'reverse-kl' reads no advantage, such as distill",
+            "the loss 'collegium-mopd/reverse-kl' reads no advantage, such as distill",
         ),
     ],
 )

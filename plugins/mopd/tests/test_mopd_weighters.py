@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from collegium import ConfigError
 from collegium.training.aggregation import token_weights
+from collegium_mopd.stage import check_shares
 from collegium_mopd.weighters import Balanced, Uniform
 
 DOMAINS = ["math", "math", "math", "code", "format", "format"]
@@ -84,3 +85,22 @@ def test_a_domain_without_a_target_is_refused():
 
 def test_uniform_weighs_every_sequence_alike():
     assert Uniform().weights(["a", "b", "b"], [1, 9, 2]) == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("observed", "aggregation", "fits"),
+    [
+        ("sequences", "sequence-mean", True),
+        ("tokens", "token-mean", True),
+        ("tokens", "constant", True),
+        ("sequences", "token-mean", False),
+        ("tokens", "sequence-mean", False),
+    ],
+)
+def test_a_balance_that_the_aggregation_would_undo_is_refused(observed, aggregation, fits):
+    weighter = Balanced({"observed": observed})
+    if fits:
+        check_shares(weighter, aggregation)
+        return
+    with pytest.raises(ConfigError, match="weighter balanced counts"):
+        check_shares(weighter, aggregation)

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from collegium.errors import PluginError
+from collegium.errors import PluginError, PolicyError
 from collegium.kinds.loss import Loss
 from collegium.training.aggregation import token_weights
 from collegium.training.batch import RolloutBatch
@@ -134,6 +134,11 @@ def policy_streams(policy: LanguageModel, batch: RolloutBatch, needs: frozenset[
     values, entropies = token_logprobs(states, policy.head, batch.token_ids[mask], bias=policy.head_bias)
     current = scatter_to_tokens(values, mask)
     hidden = "hidden" in needs
+    if hidden and policy.head_bias is not None:
+        raise PolicyError(
+            "the policy's LM head has a bias, which losses on hidden states leave out",
+            fix="use a loss on sampled tokens, such as sampled-token",
+        )
     streams = TokenStreams(
         mask=mask,
         current=current,

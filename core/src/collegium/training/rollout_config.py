@@ -22,9 +22,9 @@ class RolloutConfig(OptimizerConfig):
     """Completions of each prompt."""
     sampling: SamplingParams = SamplingParams()
     """How to sample them; temperature and top-p stay at 1."""
-    engine: UseEngine = Use(use="transformers")
+    engine: UseEngine = Use(use="collegium/transformers")
     """What samples them."""
-    sampler: UseSampler = Use(use="shuffled")
+    sampler: UseSampler = Use(use="collegium/shuffled")
     """Which prompts, and which groups are kept."""
     max_refills: int = Field(default=0, ge=0)
     """How often the groups that the sampler drops are replaced by further draws."""

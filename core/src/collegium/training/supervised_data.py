@@ -64,7 +64,7 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             f"{file}:{number}: the file ends within a line; it looks truncated",
             fix="fetch or write it again; each row ends with a newline",
         )
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n")[:-1], start=1):  # not splitlines: JSON may hold U+2028
         yield number, _row(line, file, number)
 
 

@@ -16,11 +16,11 @@ class GrpoConfig(RolloutConfig):
 
     accepts: ClassVar[frozenset[Edge]] = frozenset({"reference"})
 
-    reward: UseReward = Use(use="domain-verifier")
+    reward: UseReward = Use(use="collegium/domain-verifier")
     """What scores the rollouts."""
-    advantages: list[UseAdvantage] = Field(default=[Use(use="outcome")], min_length=1)
+    advantages: list[UseAdvantage] = Field(default=[Use(use="collegium-grpo/outcome")], min_length=1)
     """The terms that are summed; the options of `outcome` hold the overlong penalty."""
-    loss: UseLoss = Use(use="clipped")
+    loss: UseLoss = Use(use="collegium-grpo/clipped")
     """The surrogate, with its KL penalty and engine corrections."""
     refresh_reference_every: int = Field(default=0, ge=0)
     """Steps after which the KL reference becomes the policy; 0 keeps the first one."""

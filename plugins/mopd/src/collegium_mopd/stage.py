@@ -11,7 +11,7 @@ import random
 import torch
 from torch import Tensor
 
-from collegium import ConfigError, Loss, Stage, Use
+from collegium import ConfigError, Loss, Stage, Use, Weighter
 from collegium.training.advantages import build_terms, sum_of_terms
 from collegium.training.batch import RolloutBatch
 from collegium.training.context import StageContext
@@ -26,6 +26,7 @@ from collegium.training.teacher_pool import TeacherPool
 from collegium.training.trainer import Trainer
 from collegium_mopd.config import DistillConfig
 from collegium_mopd.stage_config import MopdConfig
+from collegium_mopd.weighters import Balanced
 
 
 class MopdStage(Stage):
@@ -42,6 +43,7 @@ class MopdStage(Stage):
         terms = build_terms(context, config.advantages if "advantage" in loss.needs else [])
         sampler = context.build(config.sampler, "sampler")
         weighter = context.build(config.weighter, "weighter")
+        check_shares(weighter, config.aggregation)
         teachers = TeacherPool.of(context, context.build(config.router, "router"))
         teachers.check_tokenizers(policy.identity)
         reward = context.build_reward(config.reward) if config.outcome_weight else None
@@ -104,6 +106,21 @@ class MopdStage(Stage):
                 fix="set group: 2 or more",
                 owner="collegium-mopd",
             )
+
+
+def check_shares(weighter: Weighter, aggregation: str) -> None:
+    """Refuse a balance that the aggregation would undo.
+
+    Raises:
+        ConfigError: If shares are counted in sequences and the loss is averaged over tokens, or the other way round.
+    """
+    expected = "sequences" if aggregation == "sequence-mean" else "tokens"
+    if isinstance(weighter, Balanced) and weighter.config.observed != expected:
+        raise ConfigError(
+            f"weighter balanced counts {weighter.config.observed}, aggregation {aggregation} needs {expected}",
+            fix=f"weighter: {{use: balanced, observed: {expected}}}",
+            owner="collegium-mopd",
+        )
 
 
 def _is_default(use: Use) -> bool:

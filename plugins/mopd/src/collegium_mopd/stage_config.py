@@ -20,19 +20,19 @@ class MopdConfig(RolloutConfig):
     """Prompts of a batch."""
     group: int = Field(default=1, ge=1)
     """Completions of each prompt; an outcome term needs at least 2."""
-    sampler: UseSampler = Use(use="stratified")
+    sampler: UseSampler = Use(use="collegium/stratified")
     """Which prompts; by default every domain has an equal share."""
     aggregation: Literal["sequence-mean", "token-mean", "constant"] = "sequence-mean"
     """From per-token losses to one number; the default keeps long domains from dominating."""
-    router: UseRouter = Use(use="by-domain")
+    router: UseRouter = Use(use="collegium-mopd/by-domain")
     """Which teacher scores a sample."""
-    weighter: UseWeighter = Use(use="balanced")
+    weighter: UseWeighter = Use(use="collegium-mopd/balanced")
     """What each sequence counts."""
-    loss: UseLoss = Use(use="reverse-kl")
+    loss: UseLoss = Use(use="collegium-mopd/reverse-kl")
     """Exact reverse KL, or a surrogate on sampled tokens or on the teacher's top tokens."""
-    advantages: list[UseAdvantage] = Field(default=[Use(use="distill")])
+    advantages: list[UseAdvantage] = Field(default=[Use(use="collegium-mopd/distill")])
     """The terms that are summed, for a loss that reads an advantage."""
     outcome_weight: float = Field(default=0.0, ge=0)
     """Weight of the group-relative reward beside the distillation term (alpha in MiMo-V2-Flash, Eq. 9)."""
-    reward: UseReward = Use(use="domain-verifier")
+    reward: UseReward = Use(use="collegium/domain-verifier")
     """What scores the rollouts, where `outcome_weight` is positive."""
