@@ -108,6 +108,23 @@ def test_a_malformed_override_names_the_command_line(recipe_file):
     assert str(problem.where) == "command line"
 
 
+@pytest.mark.parametrize(
+    ("override", "fix"),
+    [
+        ("stages.techer.steps=1", "did you mean 'teacher'"),
+        ("stages.teacher-math.steps=1", "stages.teacher.per.math.KEY=VALUE"),
+    ],
+)
+def test_an_override_of_a_stage_that_is_not_there_is_refused(recipe_file, override, fix):
+    problem = failure(recipe_file(), override)[0]
+    assert "to override" in problem.what
+    assert fix in problem.fix
+
+
+def test_an_override_may_add_a_stage(recipe_file):
+    assert "more" in load_recipe(recipe_file(), ["stages.more.use=make"]).recipe.stages
+
+
 def test_a_wrong_override_names_the_command_line(recipe_file):
     problem = failure(recipe_file(), "sed=4")[0]
     assert str(problem.where) == "command line"

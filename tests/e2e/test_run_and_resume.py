@@ -83,7 +83,7 @@ def test_changing_one_teacher_reruns_it_and_the_student_and_nothing_else(finishe
     assert {stage for stage, status in found.items() if status == "completed"} == {"teacher-copy", "student"}
     difference = json.loads(cli("diff", "run", "changed", "--json", cwd=finished).stdout)
     assert difference["stages"] == ["teacher-copy", "student"]
-    assert difference["changes"] == ["recipe: its resolved text differs"]
+    assert difference["changes"] == ["recipe: stages.teacher.per.copy.lr: absent -> 0.002"]
 
 
 def test_evaluating_a_model_again_gives_the_reported_scores(finished, cli):

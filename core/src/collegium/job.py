@@ -34,7 +34,7 @@ class EvaluationSpec(Config):
     sampling: SamplingParams = SamplingParams(max_tokens=64, temperature=0.0)
     """Decoding; greedy by default."""
     limit: int | None = None
-    """At most this many held-out tasks per domain (the first ones); None takes all."""
+    """At most this many held-out tasks per domain, drawn once and for all; None takes all."""
     batch: int = 128
     """Prompts generated at once."""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from collegium.errors import StoreError
+from collegium.job import StageOutcome
 
 MANIFEST = "manifest.json"
 
@@ -153,9 +154,16 @@ class Store:
         path = self.root / "scores" / f"{fingerprint}.json"
         return read_json(path)["scores"] if path.is_file() else None
 
-    def put_scores(self, fingerprint: str, scores: Mapping[str, float], stage: str) -> None:
-        """Remember an evaluation."""
-        write_json(self.root / "scores" / f"{fingerprint}.json", {"stage": stage, "scores": dict(scores)})
+    def score_counts(self, fingerprint: str) -> dict[str, float]:
+        """Return what a stored evaluation counted: tasks, abstentions, errors, truncated completions."""
+        found: dict[str, float] = read_json(self.root / "scores" / f"{fingerprint}.json")["counts"]
+        return found
+
+    def put_scores(self, fingerprint: str, outcome: StageOutcome) -> None:
+        """Remember an evaluation, with the counts among the outcome's metrics."""
+        counts = {name: value for name, value in outcome.metrics.items() if name.startswith("evaluation/")}
+        content = {"stage": outcome.stage, "scores": outcome.scores, "counts": counts}
+        write_json(self.root / "scores" / f"{fingerprint}.json", content)
 
 
 def _digests(folder: Path) -> Iterator[tuple[str, str]]:

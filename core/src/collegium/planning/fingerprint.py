@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
 import json
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
 
 from collegium.errors import DataError, Location, StoreError
 
@@ -38,7 +42,11 @@ def file_digest(path: Path, where: Location | None = None) -> str:
         stat = path.stat()
         return _file_digest(str(path.resolve()), stat.st_size, stat.st_mtime_ns)
     except OSError as error:
-        raise DataError(f"cannot read {str(path)!r}: {error.strerror or error}", where=where) from error
+        raise DataError(
+            f"cannot read {str(path.absolute())!r}: {error.strerror or error}",
+            fix="check the path; a relative one starts from the current directory",
+            where=where,
+        ) from error
 
 
 def folder_digest(folder: Path) -> str:
@@ -70,6 +78,17 @@ def code_digest(module: str) -> str:
     if not roots and spec and spec.origin:
         return file_digest(Path(spec.origin))
     return digest(sorted(_code_files(roots, skip=NOT_NUMERIC if top == "collegium" else ())))
+
+
+@functools.lru_cache(maxsize=256)
+def requirement_versions(distribution: str) -> tuple[tuple[str, str], ...]:
+    """Return (name, version) of what a distribution directly requires, extras included, as far as it is installed."""
+    found = {}
+    for text in metadata.requires(distribution) or ():
+        name = Requirement(text).name
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return tuple(sorted(found.items()))
 
 
 def _code_files(roots: Iterable[Path], skip: tuple[str, ...]) -> list[list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), profile: str | 
     if patch is not None:
         merged = OmegaConf.merge(merged, patch)
         sources.update(sources.moved(("profiles", chosen), ()))
+    _check_override_stages(merged, override)
     try:
         merged = OmegaConf.merge(merged, override)
         sources.update(override_sources)
@@ -92,6 +93,23 @@ def _parse_overrides(overrides: Sequence[str]) -> tuple[Any, SourceMap]:
         for end in range(1, len(keys) + 1):
             sources.places[keys[:end]] = Location("command line")
     return OmegaConf.from_dotlist(list(overrides)), sources
+
+
+def _check_override_stages(merged: Any, override: Any) -> None:
+    """Refuse an override of a stage that the recipe does not have, unless it makes one with `use`."""
+    stages = merged.get("stages") or {}
+    for name, entry in (override.get("stages") or {}).items():
+        if name in stages or (isinstance(entry, Mapping) and "use" in entry):
+            continue
+        names = [str(stage) for stage in stages]
+        fanned = next((stage for stage in names if str(name).startswith(f"{stage}-")), None)
+        close = difflib.get_close_matches(str(name), names, n=1)
+        if fanned:
+            fix = f"{name} comes from {fanned!r}: stages.{fanned}.per.{str(name)[len(fanned) + 1 :]}.KEY=VALUE"
+        else:
+            fix = f"did you mean {close[0]!r}?" if close else "name one of these"
+        found = f"no stage {str(name)!r} to override; there are: {', '.join(names)}"
+        raise RecipeError(found, fix=fix, where=Location("command line"))
 
 
 def _profile_patch(merged: Any, chosen: str, sources: SourceMap) -> Any:

@@ -16,6 +16,7 @@ from collegium.job import StageEvent, StageJob, StageOutcome
 from collegium.kinds.executor import Executor
 from collegium.planning.fingerprint import digest, folder_digest
 from collegium.planning.plan import CHECKPOINT_TEACHER, Plan, PlannedStage
+from collegium.plugins.discovery import CORE
 from collegium.plugins.lifecycle import notify
 from collegium.reporting.report import make_report, write_report
 from collegium.running.admission import admit_teachers, routed_teachers
@@ -118,6 +119,8 @@ class Runner:
         outcome = self.store.outcome(stage.fingerprint)
         if stage.scores_fingerprint:
             self.scores[stage.id] = self.store.scores(stage.scores_fingerprint) or {}
+            counts = self.store.score_counts(stage.scores_fingerprint)
+            outcome = {**outcome, "metrics": {**outcome["metrics"], **counts}}
         made_here = not cached or (
             earlier.get("fingerprint") == stage.fingerprint and earlier.get("status") == "completed"
         )
@@ -141,7 +144,8 @@ class Runner:
             for domain in stage.routes if source.source in self.plan.recipe.models else ():
                 start |= self._evaluate(stage, job, source.path, domain)
             start |= self.scores.get(source.source, {})
-        admit_teachers(stage, start, scores, self.plan.recipe.admission)
+        where = self.plan.loaded.sources.locate((*stage.node.path, "teachers"))
+        admit_teachers(stage, start, scores, self.plan.recipe.admission, where)
 
     def _evaluate(self, stage: PlannedStage, job: StageJob, model: str, domain: str) -> dict[str, float]:
         """Evaluate a model that no stage made on one domain; its score is remembered by the model's content."""
@@ -159,7 +163,7 @@ class Runner:
             if outcome.status != "completed":
                 self._fail(stage, outcome)
             scores = outcome.scores
-            self.store.put_scores(key, scores, f"admission to {stage.id}")
+            self.store.put_scores(key, outcome)
         return scores
 
     def _take(self, stage: PlannedStage, earlier: dict[str, Any]) -> bool:
@@ -203,7 +207,7 @@ class Runner:
                 shutil.rmtree(folder / path.name, ignore_errors=True)
                 path.rename(folder / path.name)
         if evaluate:
-            self.store.put_scores(stage.scores_fingerprint, outcome.scores, stage.id)
+            self.store.put_scores(stage.scores_fingerprint, outcome)
         shutil.rmtree(folder / "output", ignore_errors=True)
 
     def _listen(self, event: StageEvent) -> None:
@@ -219,7 +223,7 @@ class Runner:
             [
                 Problem(
                     f"stage {stage.id!r} failed: {outcome.kind}: {outcome.problem}",
-                    f"mend it, then: collegium resume {self.directory.path}",
+                    self._way_on(outcome.owner),
                     outcome.owner,
                     self.plan.loaded.sources.locate(stage.node.path),
                 )
@@ -227,6 +231,12 @@ class Runner:
         )
         error.stage = stage.id  # type: ignore[attr-defined]
         raise error
+
+    def _way_on(self, owner: str | None) -> str:
+        """Say how to go on: a package that is mended is another one, which a resume refuses."""
+        if owner in {None, CORE}:
+            return f"mend it, then: collegium resume {self.directory.path}"
+        return f"mend {owner}, then run the recipe again (finished stages come from the store)"
 
     def _complete(self, stage: PlannedStage, outcome: dict[str, Any], status: str, seconds: float) -> None:
         self.directory.set_status(

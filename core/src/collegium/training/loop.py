@@ -86,6 +86,8 @@ class StepLoop:
             self.trainer.load_state_dict(state["trainer"])
             for name, holder in self.states.items():
                 holder.load_state_dict(state["states"][name])
+            for name, budget in self.context.budgets.items():
+                budget.load_state_dict(state["budgets"][name])
             self.context.rollouts, self.context.tokens_generated = state["counters"]
             set_random_state(state["random"])
             self.context.message(f"resumes after step {done} of {self.total}")
@@ -98,6 +100,7 @@ class StepLoop:
             "job": self._job,
             "trainer": self.trainer.state_dict(),
             "states": {name: holder.state_dict() for name, holder in self.states.items()},
+            "budgets": {name: budget.state_dict() for name, budget in self.context.budgets.items()},
             "counters": [self.context.rollouts, self.context.tokens_generated],
             "random": random_state(),
         }
