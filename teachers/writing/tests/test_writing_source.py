@@ -39,11 +39,11 @@ def source(request):
 RELATIONS = {"at least": operator.ge, "less than": operator.lt}
 CHECKS = {
     "keywords:existence": lambda text, keywords: all(re.search(word, text, re.IGNORECASE) for word in keywords),
-    "length_constraints:number_words": lambda text, relation, num_words: (
-        RELATIONS[relation](len(re.findall(r"\w+", text)), num_words)
+    "length_constraints:number_words": lambda text, relation, num_words: RELATIONS[relation](
+        len(re.findall(r"\w+", text)), num_words
     ),
-    "change_case:capital_word_frequency": lambda text, capital_relation, capital_frequency: (
-        RELATIONS[capital_relation](sum(word.isupper() for word in re.findall(r"\w+", text)), capital_frequency)
+    "change_case:capital_word_frequency": lambda text, capital_relation, capital_frequency: RELATIONS[capital_relation](
+        sum(word.isupper() for word in re.findall(r"\w+", text)), capital_frequency
     ),
     "startend:quotation": lambda text: len(text) > 1 and text[0] == text[-1] == '"',
     "startend:end_checker": lambda text, end_phrase: text.strip('"').lower().endswith(end_phrase),

@@ -69,7 +69,7 @@ def write(words: Sequence[str], forms: Sequence[Form]) -> str:
 
 
 def instructions(words: Sequence[str], forms: Sequence[Form]) -> dict[str, Any]:
-    """Return the task data that an IFEval verifier reads: each word, in order, no other word, the forms and no capitals.
+    """Return the task data that an IFEval verifier reads: the words, in order and alone, and the forms.
 
     Two bounds make the number of words exact: one word more or less, or two run together, is wrong. Capitals that are
     not asked for are forbidden, so that writing them always does not pay.
