@@ -84,6 +84,17 @@ def test_all_faults_come_in_one_error(recipe_file):
         ("collegium: 1\nname: a\nstages: {}", "at least one stage"),
         ("collegium: 1\nname: a\nseed: ${nowhere}\nstages: {a: {use: b}}", "nowhere"),
         ("collegium: 1\nname: a\nextends: toy.yaml\nstages: {a: {use: b}}", "in a circle"),
+        ("collegium: 1\nname: a\nextends: 5\nstages: {a: {use: b}}", "extends: expected a file"),
+        ("collegium: 1\nname: '${'\nstages: {a: {use: b}}", "cannot be read as a recipe"),
+        ("collegium: 1\nname: 2020-01-01\nstages: {a: {use: b}}", "cannot be read as a recipe"),
+        ("collegium: 1\nname: a\nprofiles: [lab]\nstages: {a: {use: b}}", "cannot be read as a recipe"),
+        ("collegium: 1\nname: a\nseed: " + "[" * 3000 + "]" * 3000, "cannot be read as a recipe"),
+        ("collegium: 1\nname: a\nseed: ${oc.env:HOME}\nstages: {a: {use: b}}", "oc.env"),
+        (
+            "a: &a [1,1,1,1,1,1,1,1,1,1]\n"
+            + "".join(f"{x}: &{x} [{','.join(['*' + y] * 10)}]\n" for x, y in zip("bcdefgh", "abcdefg", strict=True)),
+            "keys, aliases written out",
+        ),
         ("collegium: 1\nname: a\nextends: missing.yaml\nstages: {a: {use: b}}", "no recipe at"),
     ],
 )

@@ -170,7 +170,11 @@ def test_evaluation_is_greedy_and_judged_by_the_domains_verifier(model):
 def test_an_abstention_or_error_is_counted_and_never_right(model):
     domain = judged(Moody())
     spec = EvaluationSpec.model_validate({"sampling": {"max_tokens": 4, "temperature": 0.0}})
-    result = evaluate_domains(LanguageModel.load(model), {"copy": domain}, spec)["copy"]
+    policy = LanguageModel.load(model)
+    with pytest.raises(VerifierError, match="of 60 held-out completions got a score, at least 90% must"):
+        evaluate_domains(policy, {"copy": domain}, spec)
+    spec = spec.model_copy(update={"min_scored": 0.1})
+    result = evaluate_domains(policy, {"copy": domain}, spec)["copy"]
     first = [task.prompt_text[1] for task in domain.tasks("heldout")]
     assert (result.abstained, result.errors) == (first.count("a"), first.count("b"))
     assert result.abstained
@@ -186,7 +190,7 @@ def test_a_verifier_that_scores_nothing_is_an_error_with_its_owner(model):
     assert caught.value.owner == "acme-moody"
 
 
-@pytest.mark.parametrize(("source", "limit"), [(ToyTasks({"heldout": 0}), None), (ToyTasks(), 0)])
+@pytest.mark.parametrize(("source", "limit"), [(ToyTasks({"heldout": 0}), None), (ToyTasks({"heldout": 0}), 5)])
 def test_an_empty_held_out_set_is_an_error(model, source, limit):
     with pytest.raises(DataError, match=r"no held-?out task"):
         evaluate_domains(
@@ -259,15 +263,15 @@ def test_texts_that_begin_with_a_held_out_prompt_are_refused(tmp_path):
 
 def test_a_limit_draws_from_all_held_out_tasks_and_always_the_same(model):
     spec = EvaluationSpec.model_validate({"sampling": {"max_tokens": 4, "temperature": 0.0}, "limit": 10})
-    seen: list[list[str]] = [[], []]
+    seen: list[list[str]] = []
 
     class Noting(ToyVerifier):
         def verify_batch(self, completions, tasks):
-            seen[run].extend(task.id for task in tasks)
+            seen.append([task.id for task in tasks])
             return [Score(0.0)] * len(tasks)
 
-    for run in range(2):
-        evaluate_domains(LanguageModel.load(model), {"copy": judged(Noting())}, spec)
+    for verifier in (Noting(), Noting()):
+        evaluate_domains(LanguageModel.load(model), {"copy": judged(verifier)}, spec)
     first = [task.id for task in judged(ToyVerifier()).tasks("heldout")]
     assert seen[0] == seen[1]
     assert len(seen[0]) == 10

@@ -68,11 +68,11 @@ def content_digest(path: Path) -> str:
 
 @functools.lru_cache(maxsize=256)
 def code_digest(module: str) -> str:
-    """Return the digest of the Python files of the package that a plugin module belongs to.
+    """Return the digest of the files, code and data, of the package that a module belongs to.
 
     A version number alone would let an edited editable install reuse artifacts that the old code made.
     """
-    top = module.partition(".")[0]
+    top = module.partition(":")[0].partition(".")[0]
     spec = importlib.util.find_spec(top)
     roots = [Path(root) for root in (spec.submodule_search_locations or [])] if spec else []
     if not roots and spec and spec.origin:
@@ -94,8 +94,8 @@ def requirement_versions(distribution: str) -> tuple[tuple[str, str], ...]:
 def _code_files(roots: Iterable[Path], skip: tuple[str, ...]) -> list[list[str]]:
     found = []
     for root in roots:
-        for path in root.rglob("*.py"):
+        for path in root.rglob("*"):
             relative = path.relative_to(root)
-            if relative.parts[0] not in skip:
+            if path.is_file() and relative.parts[0] not in skip and "__pycache__" not in relative.parts:
                 found.append([relative.as_posix(), file_digest(path)])
     return found

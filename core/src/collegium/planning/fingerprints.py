@@ -42,6 +42,7 @@ class Fingerprints:
                 entry.id,
                 entry.record.version,
                 code_digest(entry.record.module),
+                code_digest(entry.component.target),  # the class may lie in another package
                 requirement_versions(entry.record.distribution),
             ]
             for entry in entries

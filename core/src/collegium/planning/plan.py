@@ -170,7 +170,7 @@ class _Planner:
         except CollegiumError as error:
             for problem in error.problems:
                 self.problem(path, problem.what, problem.fix, problem.owner or owner)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.problem(path, f"{type(error).__name__}: {error}", f"report it to {owner}", owner)
         return {}
 

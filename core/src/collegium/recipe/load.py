@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
@@ -40,6 +41,20 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), profile: str | 
         RecipeError: With one problem per fault, each with file and line.
     """
     path = Path(path)
+    try:
+        return _load(path, overrides, profile)
+    except RecipeError:
+        raise
+    except (OmegaConfBaseException, yaml.YAMLError, RecursionError, TypeError, ValueError, AttributeError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise RecipeError(
+            f"cannot be read as a recipe: {type(error).__name__}: {first[:200]}",
+            fix="look for keys or values of the wrong kind, or nested too deep",
+            where=Location(str(path)),
+        ) from error
+
+
+def _load(path: Path, overrides: Sequence[str], profile: str | None) -> LoadedRecipe:
     merged, sources = _with_bases(path, ())
     override, override_sources = _parse_overrides(overrides)
     if profile is not None:
@@ -73,6 +88,10 @@ def _with_bases(path: Path, chain: tuple[Path, ...]) -> tuple[Any, SourceMap]:
         raise RecipeError(f"recipes extend each other in a circle: {circle}", where=Location(str(path)))
     data, own = read_yaml(path)
     bases = data.pop("extends", [])
+    if not isinstance(bases, str) and not (isinstance(bases, list) and all(isinstance(b, str) for b in bases)):
+        raise RecipeError(
+            f"extends: expected a file or a list of files, found {bases!r}", where=own.locate(("extends",))
+        )
     merged: Any = OmegaConf.create({})
     sources = SourceMap()
     for base in [bases] if isinstance(bases, str) else bases:

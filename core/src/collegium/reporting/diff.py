@@ -8,7 +8,7 @@ from typing import Any
 from collegium.recipe.source import read_yaml
 from collegium.running.directory import LOCK, RECIPE, REPORT, RunDirectory
 from collegium.running.lock import drift
-from collegium.store import read_json
+from collegium.store import read_object
 
 
 def diff_runs(directory_a: Path, directory_b: Path) -> dict[str, Any]:
@@ -18,8 +18,8 @@ def diff_runs(directory_a: Path, directory_b: Path) -> dict[str, Any]:
         ``changes`` in words, ``stages`` whose artifacts differ, and per domain the student's score in each.
     """
     runs = [RunDirectory.open(directory).path for directory in (directory_a, directory_b)]
-    lock_a, lock_b = (read_json(run / LOCK) for run in runs)
-    report_a, report_b = (read_json(run / REPORT) for run in runs)
+    lock_a, lock_b = (read_object(run / LOCK) for run in runs)
+    report_a, report_b = (read_object(run / REPORT) for run in runs)
     stages = [
         stage
         for stage in dict.fromkeys([*lock_a["stages"], *lock_b["stages"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from collegium import events
+from collegium.builtin_components.executors import STOPPED
 from collegium.errors import CollegiumError, Problem, StoreError
 from collegium.job import StageEvent, StageJob, StageOutcome
 from collegium.kinds.executor import Executor
@@ -64,7 +66,8 @@ class Runner:
         try:
             self._run_stages()
         except BaseException as error:
-            self._finish("failed", str(error))
+            with contextlib.suppress(OSError):  # a full disk: the first error is the one to show
+                self._finish("failed", str(error) or type(error).__name__)
             stage = getattr(error, "stage", None)
             notify(self.plan.registry, "on_run_error", events.RunFailed(path, stage, str(error)))
             raise
@@ -85,19 +88,25 @@ class Runner:
         waiting = dict(self.plan.stages)
         done: set[str] = set(self.plan.recipe.models)
         running: dict[Future[None], str] = {}
+        if self.executor.slots == 1:  # in the main thread, where an interrupt reaches the stage itself
+            for stage in waiting.values():
+                self._run_stage(stage)
+            return
         with ThreadPoolExecutor(max_workers=self.executor.slots) as pool:
-            while waiting or running:
-                for stage in [s for s in waiting.values() if self._is_ready(s, done)]:
-                    if len(running) < self.executor.slots:
-                        running[pool.submit(self._run_stage, stage)] = stage.id
-                        del waiting[stage.id]
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    stage_id = running.pop(future)
-                    if future.exception() is not None:
-                        self.executor.close()  # the others stop too; their checkpoints stay
-                    future.result()
-                    done.add(stage_id)
+            try:
+                while waiting or running:
+                    for stage in [s for s in waiting.values() if self._is_ready(s, done)]:
+                        if len(running) < self.executor.slots:
+                            running[pool.submit(self._run_stage, stage)] = stage.id
+                            del waiting[stage.id]
+                    finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        stage_id = running.pop(future)
+                        future.result()
+                        done.add(stage_id)
+            except BaseException:
+                self.executor.close()  # the pool waits for its threads: what they wait for must end now
+                raise
 
     @staticmethod
     def _is_ready(stage: PlannedStage, done: set[str]) -> bool:
@@ -109,7 +118,7 @@ class Runner:
         earlier = self.directory.status(stage.id) or {}
         cached = self._take(stage, earlier)
         scores = self.store.scores(stage.scores_fingerprint) if stage.scores_fingerprint else None
-        evaluate = bool(stage.scores_fingerprint) and scores is None
+        evaluate = bool(stage.scores_fingerprint) and (scores is None or not cached)  # new weights: new scores
         if stage.teachers:  # a stored student, too: the recipe may ask more of its teachers than when it was made
             check_teacher_tokenizers(self.plan, stage, self.directory)
             self._admit(stage)
@@ -171,7 +180,7 @@ class Runner:
         if not self.store.has(stage.fingerprint):
             return False
         folder = self.directory.stage(stage.id)
-        if earlier.get("fingerprint") == stage.fingerprint and earlier.get("status") in ("completed", "cached"):
+        if self.store.holds(stage.fingerprint, folder):
             return True
         try:
             for name in ("model", "data", "checkpoints", "output"):
@@ -217,7 +226,8 @@ class Runner:
 
     def _fail(self, stage: PlannedStage, outcome: StageOutcome) -> None:
         status = {"id": stage.id, "use": stage.entry.id, "fingerprint": stage.fingerprint}
-        self.directory.set_status(stage.id, {**status, "status": "failed", "problem": outcome.problem})
+        ending = "stopped" if outcome.kind == STOPPED else "failed"
+        self.directory.set_status(stage.id, {**status, "status": ending, "problem": outcome.problem})
         self.directory.event("stage-failed", stage=stage.id, problem=outcome.problem)
         error = StageFailed.of(
             [

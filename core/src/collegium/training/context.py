@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,6 +27,8 @@ from collegium.task import Demonstration, Sample, Split, Task
 from collegium.training.checkpoint import Checkpoints
 from collegium.training.journal import Journal, finite
 from collegium.verdict import Score, Verdict
+
+logger = logging.getLogger(__name__)
 
 Listener: TypeAlias = Callable[[StageEvent], None]
 
@@ -243,8 +246,11 @@ class StageContext:
 
     def close(self) -> None:
         """Release engines, reward sources and verifiers."""
-        for component in [*self._to_close, *self._verifiers.values()]:
-            component.close()
+        for component in dict.fromkeys([*self._to_close, *self._verifiers.values()]):
+            try:
+                component.close()
+            except Exception as error:  # what the stage made stands; the fault is reported
+                logger.warning("%s could not close: %s: %s", type(component).__qualname__, type(error).__name__, error)
 
     def _domain(self, spec: DomainSpec, *, evaluation: bool = False) -> Domain:
         """Build a domain; a verifier that serves training and evaluation is built once, its judges are two."""

@@ -78,15 +78,16 @@ def _evaluate(policy: LanguageModel, domain: Domain, spec: EvaluationSpec, engin
         completions = [to_completion(each, policy.tokenizer, policy.stop_ids) for each in made]
         samples += [Sample(task, completion) for task, completion in zip(chunk, completions, strict=True)]
     verdicts = domain.judge.judge(samples)
-    return None if domain.judge.quarantined else _summarise(domain, samples, verdicts)
+    return None if domain.judge.quarantined else _summarise(domain, samples, verdicts, spec.min_scored)
 
 
-def _summarise(domain: Domain, samples: list[Sample], verdicts: list[Verdict]) -> DomainScore:
+def _summarise(domain: Domain, samples: list[Sample], verdicts: list[Verdict], min_scored: float) -> DomainScore:
     scores = [verdict.value for verdict in verdicts if isinstance(verdict, Score)]
-    if not scores:
+    if not scores or len(scores) < min_scored * len(samples):
+        other = next(verdict for verdict in verdicts if not isinstance(verdict, Score))
         raise VerifierError(
-            f"domain {domain.name!r}: none of {len(samples)} held-out completions got a score; the first verdict: "
-            f"{verdicts[0]}",
+            f"domain {domain.name!r}: {len(scores) or 'none'} of {len(samples)} held-out completions got a score, at "
+            f"least {min_scored:.0%} must; the first other verdict: {other}",
             fix="check the verifier and the fields of the domain's tasks",
             owner=domain.judge.owner,
         )

@@ -35,7 +35,7 @@ def run_job(job: StageJob, registry: Components, listener: Listener) -> StageOut
     try:
         notify(registry, "before_stage", StageStarted(job.id, job.use))
         scores = _train_and_evaluate(context)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin's sys.exit is a failure, whatever its code
         logger.error("stage %s failed: %s", job.id, error, exc_info=not isinstance(error, CollegiumError))
         outcome = _failure(context, error, time.perf_counter() - started)
         notify(registry, "on_stage_error", StageFailed(job.id, job.use, outcome.problem, outcome.owner))
@@ -82,7 +82,7 @@ def _train_and_evaluate(context: StageContext) -> dict[str, float]:
     return scores
 
 
-def _failure(context: StageContext, error: Exception, seconds: float) -> StageOutcome:
+def _failure(context: StageContext, error: BaseException, seconds: float) -> StageOutcome:
     ours = isinstance(error, CollegiumError)
     owner = error.owner if isinstance(error, CollegiumError) else context.job.use.rpartition("/")[0] or None
     return StageOutcome(

@@ -121,6 +121,8 @@ class StepLoop:
 
 def job_digest(job: StageJob) -> str:
     """Return a digest of what decides a stage's numbers; a checkpoint is only of use to a job with the same one."""
+    if job.fingerprint:  # it covers all of them, and not where they lie
+        return job.fingerprint
     decisive = job.model_dump_json(
         include={
             "id",
