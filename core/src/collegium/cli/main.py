@@ -18,6 +18,7 @@ COMMANDS = {
     "diff": "collegium.cli.runs:diff",
     "eval": "collegium.cli.runs:evaluate",
     "plugins": "collegium.cli.plugins:plugins",
+    "new": "collegium.cli.new:new",
 }
 
 

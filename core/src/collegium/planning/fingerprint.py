@@ -12,7 +12,7 @@ from typing import Any
 
 from collegium.errors import DataError, Location, StoreError
 
-NOT_NUMERIC = ("cli", "reporting", "planning")
+NOT_NUMERIC = ("cli", "reporting", "planning", "scaffold")
 """Parts of the core that cannot change an artifact's numbers."""
 
 
