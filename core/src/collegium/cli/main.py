@@ -18,6 +18,7 @@ COMMANDS = {
     "diff": "collegium.cli.runs:diff",
     "eval": "collegium.cli.runs:evaluate",
     "plugins": "collegium.cli.plugins:plugins",
+    "check": "collegium.cli.check:check",
     "new": "collegium.cli.new:new",
 }
 
@@ -51,7 +52,10 @@ def cli(blocked: tuple[str, ...]) -> None:
 def main() -> None:
     """Run the command line; a CollegiumError ends in its message and exit code 2."""
     try:
-        cli.main(standalone_mode=False)
+        # Without its standalone mode, click returns the code of ctx.exit() and of Exit instead of raising it.
+        code = cli.main(standalone_mode=False)
+        if isinstance(code, int) and code:
+            sys.exit(code)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)

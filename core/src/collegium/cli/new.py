@@ -19,15 +19,15 @@ from collegium.scaffold.package import DEFAULT_VERIFIER, LICENCES, PackageReques
 @click.option("--owner", default="", metavar="TEXT", help="Who holds the copyright.")
 @click.option(
     "--verifier",
-    default=DEFAULT_VERIFIER,
-    show_default=True,
     metavar="DISTRIBUTION/NAME",
-    help="The verifier that judges a teacher package's tasks.",
+    help=f"The verifier that judges a teacher package's tasks. Default: {DEFAULT_VERIFIER}.",
 )
-def new(kind: str, name: str, out: Path | None, licence: str, owner: str, verifier: str) -> None:
+def new(kind: str, name: str, out: Path | None, licence: str, owner: str, verifier: str | None) -> None:
     """Write a package called NAME that offers a component of KIND, with its tests."""
     folder = out or Path(name)
-    request = PackageRequest(cast(PackageKind, kind), name, licence, owner, verifier)
+    if verifier is not None and kind != "teacher":
+        raise click.UsageError(f"--verifier is for a teacher package, whose tasks it judges; a {kind} has none")
+    request = PackageRequest(cast(PackageKind, kind), name, licence, owner, verifier or DEFAULT_VERIFIER)
     for path in write_package(request, folder):
         click.echo(f"  {folder / path}")
     click.echo(f"\nIt works as it stands:\n  cd {folder}\n  pip install -e '.[test]'\n  pytest")
