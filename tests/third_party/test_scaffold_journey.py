@@ -50,9 +50,12 @@ def bench(tmp_path):
 
 
 @pytest.mark.parametrize("kind", get_args(PackageKind))
-def test_a_new_package_passes_its_own_tests_and_is_shown(kind, bench):
+def test_a_new_package_passes_its_own_tests_and_the_kit_and_is_shown(kind, bench):
     package = bench.add(kind, f"acme-{kind}")
     bench.run("pytest", "-q", "-W", "error", "-p", "no:cacheprovider", cwd=package)
+    checked = json.loads(bench.run("collegium", "check", f"acme-{kind}", "--json"))
+    assert checked["passed"]
+    assert checked["components"]
     (shown,) = json.loads(bench.run("collegium", "plugins", "show", f"acme-{kind}", "--json"))
     assert shown["id"] == f"acme-{kind}/acme-{kind}"
     assert shown["kind"] == SPECS[kind].component
