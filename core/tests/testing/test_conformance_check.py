@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from collegium.component import KINDS
 from collegium.errors import DataError
-from collegium.testing.conformance import parametrised_checks, read_cases
+from collegium.testing.conformance import checks_for, parametrised_checks, read_cases
 from collegium.testing.conformance.trace import child_environment
 
 PLUGIN = """
@@ -97,7 +98,8 @@ def test_a_component_that_ends_its_process_fails_the_check_that_ran(folder, tmp_
     done = collegium("check", str(folder(hostile)), "--json", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     failed = [row for row in json.loads(done.stdout)["components"][1]["checks"] if row["status"] == "failed"]
-    assert failed and "process" in failed[-1]["reason"]
+    assert failed
+    assert "process" in failed[-1]["reason"]
 
 
 def test_a_plugin_that_does_not_import_is_a_failed_check(folder, tmp_path):
@@ -141,3 +143,10 @@ def test_a_row_that_is_no_case_is_named(tmp_path):
 @parametrised_checks("weighter", "collegium-mopd/uniform")
 def test_the_pytest_form_runs_one_test_per_check(check):
     check()
+
+
+def test_every_check_is_documented_in_one_sentence_and_listed():
+    page = (Path(__file__).parents[3] / "docs" / "conformance.md").read_text(encoding="utf-8")
+    for each in {each.name: each for kind in KINDS for each in checks_for(kind)}.values():
+        assert each.summary.endswith(".")
+        assert each.name in page

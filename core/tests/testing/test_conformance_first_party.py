@@ -108,7 +108,6 @@ def test_verifiers_pass(name):
         ("reward", "collegium/domain-verifier"),
         ("task", "collegium-teacher-writing/writing"),
         ("loss", "collegium-grpo/clipped"),
-        ("loss", "collegium-grpo/cispo"),
         ("loss", "collegium-mopd/sampled-token"),
         ("loss", "collegium-mopd/reverse-kl"),
     ],
@@ -122,5 +121,8 @@ def test_a_router_that_reads_the_data_passes_on_cases():
     assert check_that_none_fails("router", "collegium-mopd/by-task-field", cases=cases) == set()
 
 
-def test_a_loss_on_the_teachers_top_tokens_passes():
-    assert check_that_none_fails("loss", "collegium-mopd/top-k", options={"k": 4}) == set()
+@pytest.mark.parametrize(
+    ("name", "options"), [("collegium-mopd/top-k", {"k": 4}), ("collegium-grpo/cispo", {"clip_high": 4.0})]
+)
+def test_losses_that_need_options_pass(name, options):
+    assert check_that_none_fails("loss", name, options=options) == set()

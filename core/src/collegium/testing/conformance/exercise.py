@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Item: TypeAlias = tuple[Completion, Task]
 Outcome: TypeAlias = list[Any]
-"""``["score", value]``, ``["abstain"]``, ``["error"]``, or what is wrong: ``["raised", ...]``, ``["not a verdict", ...]``."""
+"""``["score", value]``, ``["abstain"]``, ``["error"]``, or what is wrong, such as ``["raised", "ValueError"]``."""
 
 DOMAINS = ("math", "code", "math", "law", "math", "code")
 TOKENS = (10, 200, 3, 50, 1, 7)
@@ -136,16 +136,16 @@ def _router(subject: Subject, instance: Any) -> list[Any]:
     return [route(instance, sample) for sample in router_samples(subject)]
 
 
-def _sampler(subject: Subject, instance: Any) -> list[Any]:
+def _sampler(_: Subject, instance: Any) -> list[Any]:
     instance.start(task_pools())
     return [[task.id for task in instance.draw(count, random.Random(seed))] for seed, count in enumerate((1, 4, 40))]
 
 
-def _weighter(subject: Subject, instance: Any) -> list[Any]:
+def _weighter(_: Subject, instance: Any) -> list[Any]:
     return [float(weight) for weight in instance.weights(DOMAINS, TOKENS)]
 
 
-def _task(subject: Subject, instance: Any) -> list[Any]:
+def _task(_: Subject, instance: Any) -> list[Any]:
     splits = [
         [task.id, task.prompt_text, task.reference] for split in ("train", "heldout") for task in instance.tasks(split)
     ]

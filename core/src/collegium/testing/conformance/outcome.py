@@ -21,7 +21,7 @@ class CheckFailed(AssertionError):
     """The component breaks its contract; the text says what was found and what was expected."""
 
 
-class NotApplicable(Exception):  # noqa: N818 - a result, not an error
+class NotApplicable(Exception):
     """The check has nothing to look at; the text says what it would need."""
 
 
