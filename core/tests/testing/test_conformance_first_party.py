@@ -122,7 +122,12 @@ def test_a_router_that_reads_the_data_passes_on_cases():
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("collegium-mopd/top-k", {"k": 4}), ("collegium-grpo/cispo", {"clip_high": 4.0})]
+    ("name", "options"), [("collegium-mopd/top-k", {"chunk": 3}), ("collegium-grpo/cispo", {"clip_high": 4.0})]
 )
 def test_losses_that_need_options_pass(name, options):
     assert check_that_none_fails("loss", name, options=options) == set()
+
+
+@pytest.mark.parametrize("name", ["collegium-mopd/mopd", "collegium-grpo/grpo", "collegium-sft/sft"])
+def test_stages_pass_the_general_checks(name):
+    check_that_none_fails("stage", name)

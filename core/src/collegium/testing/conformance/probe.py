@@ -104,9 +104,11 @@ def imported_heavy(module: str) -> list[str]:
 
 def exercise_by_name(request: dict[str, Any], watch: Watch) -> list[Any]:
     """Build the component and exercise it, outside the main thread as the core does."""
-    from collegium.testing.conformance.exercise import exercise
+    from collegium.testing.conformance.exercise import EXERCISED, exercise
     from collegium.testing.conformance.subject import Subject
 
+    if request["kind"] not in EXERCISED:
+        return []
     subject = Subject(request["kind"], request["id"], request["options"], request["cases"])
     outputs: list[Any] = []
     raised: list[BaseException] = []

@@ -58,6 +58,14 @@ class Subject:
         except ConfigError as error:
             raise CannotBuild(" ".join(str(error).split())) from error
 
+    @property
+    def has_options(self) -> bool:
+        """Whether options to build it with are given, or found."""
+        try:
+            return self.options is not None
+        except CannotBuild:
+            return False
+
     @cached_property
     def cases(self) -> tuple[Case, ...]:
         """Its cases, without those that may hang."""
@@ -94,7 +102,7 @@ class Subject:
     @cached_property
     def trace(self) -> Trace:
         """What it did in a fresh process."""
-        return trace_component(self.kind, self.entry, self.options, self.cases)
+        return trace_component(self.kind, self.entry, self.options if self.has_options else {}, self.cases)
 
     def close(self) -> None:
         """Release the shared instance."""

@@ -24,7 +24,8 @@ from collegium.kinds.tracker import Tracker
 from collegium.kinds.verifier import Verifier
 from collegium.kinds.weighter import Weighter
 from collegium.testing.conformance.check import check
-from collegium.testing.conformance.outcome import require
+from collegium.testing.conformance.exercise import EXERCISED
+from collegium.testing.conformance.outcome import NotApplicable, require
 from collegium.testing.conformance.subject import Subject
 
 BASES: dict[Kind, type[Configurable]] = {
@@ -68,7 +69,7 @@ def options_strict(subject: Subject) -> None:
         require(model.model_config.get("extra") == "forbid", f"{model.__qualname__} does not forbid unknown options")
         require(bool(model.model_config.get("frozen")), f"{model.__qualname__} is not frozen")
     try:
-        subject.config_class.model_validate({**subject.options, UNKNOWN_OPTION: 1})
+        subject.config_class.model_validate({UNKNOWN_OPTION: 1})
     except ValidationError as error:
         named = any(UNKNOWN_OPTION in fault["loc"] for fault in error.errors())
         require(named, f"the error on an unknown option does not name it: {error}")
@@ -91,6 +92,8 @@ def options_documented(subject: Subject) -> None:
 @check()
 def buildable(subject: Subject) -> None:
     """It is built from its options by name, and closed."""
+    if subject.kind not in (*EXERCISED, "loss") and not subject.has_options:
+        raise NotApplicable("its options have no valid example")
     require(isinstance(subject.shared, BASES[subject.kind]), "the instance is not of its kind")
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collegium.training.streams import TokenStreams
 
 STREAMS = {"current", "old", "behaviour", "reference", "teacher", "advantage", "hidden", "teacher_hidden"}
-B, T, V, D = 3, 5, 11, 4
+B, T, V, D = 3, 5, 128, 4
 
 
 @check("loss")
