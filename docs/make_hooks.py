@@ -1,17 +1,28 @@
-"""Write docs/hooks.md from the hook specifications and the component classes (`make docs`)."""
+"""Write docs/hooks.md and docs/recipe.md from the code (`make docs`); `--check` says whether they are up to date."""
 
 from __future__ import annotations
 
+import ast
 import inspect
+import json
+import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 import collegium
 from collegium import hookspecs
 from collegium.component import Configurable
+from collegium.job import ErrorPolicy, EvaluationSpec
+from collegium.recipe import model
 
+DOCS = Path(__file__).parent
 HEAD = """# Hooks and components
 
 Made from the code by `make docs`; a test fails when it is not up to date. A plugin implements any of these hooks in the
@@ -21,11 +32,32 @@ CLASSES = (
     "Loss", "RewardSource", "Verifier", "Sampler", "Router",
     "Stage", "Advantage", "Weighter", "Teacher", "Engine", "TaskSource", "Executor", "Tracker",
 )  # fmt: skip
+VALUES = (
+    "Task", "Demonstration", "Completion", "Sample", "Message", "Split", "Score", "Abstain", "Error",
+    "Config", "Use", "SamplingParams", "Generation", "RewardContext", "StageConfig",
+)  # fmt: skip
+RECIPE = {
+    "The recipe": model.Recipe,
+    "`domains.NAME`": model.DomainConfig,
+    "`models.NAME`": model.ModelConfig,
+    "`evaluation`": EvaluationSpec,
+    "`evaluation.sampling`": collegium.SamplingParams,
+    "`admission`": model.AdmissionConfig,
+    "`errors`": ErrorPolicy,
+    "`stages.NAME`": model.StageEntry,
+    "`stages.NAME` with `rounds`": model.GroupEntry,
+}
 
 
-def render() -> str:
-    """Return the page."""
-    return "\n".join([HEAD, "## Hooks", "", *_hooks(), "## Component classes", "", *_classes()])
+def hooks_page() -> str:
+    """Return the page of hooks, component classes and values."""
+    sections = ["## Hooks", "", *_hooks(), "## Component classes", "", *_classes(), "## Values", "", *_values()]
+    return "\n".join([HEAD, *sections])
+
+
+def recipe_page() -> str:
+    """Return the page of recipe keys, under its hand-written head."""
+    return "\n".join([(DOCS / "recipe_head.md").read_text(encoding="utf-8"), *_keys()])
 
 
 def _hooks() -> Iterator[str]:
@@ -40,15 +72,95 @@ def _hooks() -> Iterator[str]:
 def _classes() -> Iterator[str]:
     for name in CLASSES:
         cls: type[Configurable] = getattr(collegium, name)
-        yield f"### `collegium.{name}`"
+        yield from _heading(name, cls)
+        for attribute, (kind, text) in _attributes(cls).items():
+            if text:
+                yield f"* `{attribute}: {kind}`: {text}"
+        yield from _methods(cls)
         yield ""
-        yield inspect.getdoc(cls) or ""
+
+
+def _values() -> Iterator[str]:
+    for name in VALUES:
+        value: Any = getattr(collegium, name)
+        if not isinstance(value, type):
+            yield from (f"### `collegium.{name}`", "", f"`{str(value).replace('typing.', '')}`", "")
+            continue
+        yield from _heading(name, value)
+        if issubclass(value, BaseModel):
+            yield from _fields(value)
+        arguments = _arguments(value)
+        for attribute, (kind, text) in _attributes(value).items():
+            if not issubclass(value, BaseModel) or attribute not in value.model_fields:
+                said = text or arguments.get(attribute, "")
+                yield f"* `{attribute}: {kind}`" + (f": {said}" if said else "")
+        yield from _methods(value)
         yield ""
-        for attribute, value in vars(cls).items():
-            function = value.fget if isinstance(value, property) else value
-            if isinstance(function, FunctionType) and not attribute.startswith("_"):
-                yield f"* `{attribute}{_signature(function)}`: {_first_line(function)}"
-        yield ""
+
+
+def _keys() -> Iterator[str]:
+    for title, cls in RECIPE.items():
+        yield from (f"## {title}", "", inspect.getdoc(cls) or "", "", *_fields(cls), "")
+
+
+def _heading(name: str, cls: type) -> Iterator[str]:
+    summary = re.split(r"\n\n(?:Args|Raises):\n", inspect.getdoc(cls) or "")[0]
+    yield from (f"### `collegium.{name}`", "", summary, "")
+
+
+def _arguments(cls: type) -> dict[str, str]:
+    """Return what a docstring's ``Args:`` block says of each name."""
+    block = (inspect.getdoc(cls) or "").partition("Args:\n")[2].partition("\n\n")[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", block, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def _methods(cls: type) -> Iterator[str]:
+    for attribute, value in vars(cls).items():
+        function = value.fget if isinstance(value, property) else value
+        if isinstance(function, FunctionType) and not attribute.startswith("_") and function.__doc__:
+            yield f"* `{attribute}{_signature(function)}`: {_first_line(function)}"
+
+
+def _fields(cls: type[BaseModel]) -> Iterator[str]:
+    """Yield a line per field: type, default, description."""
+    attributes = _attributes(cls)
+    for name, field in cls.model_fields.items():
+        bounds = "".join(f", {bound}" for item in field.metadata for bound in _bounds(item))
+        text = " ".join((field.description or "").split())
+        yield f"* `{name}`: `{attributes[name][0]}`{bounds}, {_default(field)}." + (f" {text}" if text else "")
+
+
+def _bounds(item: object) -> Iterator[str]:
+    for name, words in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below")):
+        if hasattr(item, name):
+            yield f"{words} {getattr(item, name)}"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+        value = value["use"] if set(value) == {"use", "options"} else value
+    return f"default `{'none' if value is None else json.dumps(value)}`"
+
+
+def _attributes(cls: type) -> dict[str, tuple[str, str]]:
+    """Return each annotated attribute's type as written and the string under it (both from the source)."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]
+    found = {}
+    for statement, after in zip(body, [*body[1:], None], strict=True):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
+            found[statement.target.id] = (_type(statement.annotation), " ".join(str(text).split()))
+    return found
+
+
+def _type(annotation: ast.expr) -> str:
+    """Return a type as written; ``Annotated[Use, OfKind("task")]`` is a ``Use[task]``."""
+    return re.sub(r"Annotated\[Use, OfKind\('(\w+)'\)\]", r"Use[\1]", ast.unparse(annotation))
 
 
 def _signature(function: FunctionType) -> str:
@@ -59,9 +171,17 @@ def _first_line(function: FunctionType) -> str:
     return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
 
 
+def main(check: bool) -> str | None:
+    """Write both pages, or with `check` name those that are not up to date."""
+    stale = []
+    for name, text in (("hooks.md", hooks_page()), ("recipe.md", recipe_page())):
+        path = DOCS / name
+        if check and (not path.is_file() or path.read_text(encoding="utf-8") != text):
+            stale.append(f"docs/{name}")
+        elif not check:
+            path.write_text(text, encoding="utf-8")
+    return f"{', '.join(stale)} not up to date: make docs" if stale else None
+
+
 if __name__ == "__main__":
-    path = Path(__file__).parent / "hooks.md"
-    text = render()
-    if "--check" in sys.argv:
-        sys.exit(0 if path.read_text(encoding="utf-8") == text else "docs/hooks.md is not up to date: make docs")
-    path.write_text(text, encoding="utf-8")
+    sys.exit(main("--check" in sys.argv))

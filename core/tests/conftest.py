@@ -44,6 +44,8 @@ class MakeConfig(StageConfig):
     steps: int = 1
     inner: Inner = Inner()
     data: str | None = None
+    def judges(self):
+        return False
     def content_paths(self):
         return (Path(self.data),) if self.data else ()
 
@@ -74,7 +76,11 @@ class ToyTasks(TaskSource):
     def files(self):
         return [Path(self.config.file)] if self.config.file else []
 
+class ExactConfig(Config):
+    strict: bool = False
+
 class Exact(Verifier):
+    Config = ExactConfig
     def verify(self, completion, task):
         return Score(float(completion.text == task.reference))
 

@@ -53,10 +53,20 @@ def test_changing_one_teacher_changes_it_and_the_student_only(recipe_file):
     assert changed(before, after) == {"teacher-math", "student"}
 
 
-@pytest.mark.parametrize("override", ["seed=6", "threads=2", "errors.budget=0.5"])
+@pytest.mark.parametrize("override", ["seed=6", "threads=2"])
 def test_what_every_stage_depends_on_changes_every_stage(recipe_file, override):
     before, _ = fingerprints(recipe_file())
     assert changed(before, fingerprints(recipe_file(), override)[0]) == set(before)
+
+
+def test_what_judging_depends_on_leaves_stages_that_do_not_judge_alone(recipe_file):
+    before, scores_before = fingerprints(recipe_file())
+    after, _ = fingerprints(recipe_file(), "errors.budget=0.5")
+    assert changed(before, after) == set(before) - {"base"}
+    both = ("math: {task: toy, verifier: exact}", "math: {task: toy, verifier: {use: exact, strict: true}}")
+    after, scores_after = fingerprints(recipe_file(both))
+    assert changed(before, after) == {"sft", "teacher-math", "teacher-code", "student"}  # sft trains on math and judges
+    assert "base" in changed(scores_before, scores_after)
 
 
 @pytest.mark.parametrize("override", ["name=other", "checkpoint_every=3", "executor=local", "admission.margin=0.5"])

@@ -84,6 +84,17 @@ def test_all_faults_come_in_one_error(recipe_file):
         ("collegium: 1\nname: a\nstages: {}", "at least one stage"),
         ("collegium: 1\nname: a\nseed: ${nowhere}\nstages: {a: {use: b}}", "nowhere"),
         ("collegium: 1\nname: a\nextends: toy.yaml\nstages: {a: {use: b}}", "in a circle"),
+        ("collegium: 1\nname: a\nextends: 5\nstages: {a: {use: b}}", "extends: expected a file"),
+        ("collegium: 1\nname: '${'\nstages: {a: {use: b}}", "cannot be read as a recipe"),
+        ("collegium: 1\nname: 2020-01-01\nstages: {a: {use: b}}", "cannot be read as a recipe"),
+        ("collegium: 1\nname: a\nprofiles: [lab]\nstages: {a: {use: b}}", "cannot be read as a recipe"),
+        ("collegium: 1\nname: a\nseed: " + "[" * 3000 + "]" * 3000, "cannot be read as a recipe"),
+        ("collegium: 1\nname: a\nseed: ${oc.env:HOME}\nstages: {a: {use: b}}", "oc.env"),
+        (
+            "a: &a [1,1,1,1,1,1,1,1,1,1]\n"
+            + "".join(f"{x}: &{x} [{','.join(['*' + y] * 10)}]\n" for x, y in zip("bcdefgh", "abcdefg", strict=True)),
+            "keys, aliases written out",
+        ),
         ("collegium: 1\nname: a\nextends: missing.yaml\nstages: {a: {use: b}}", "no recipe at"),
     ],
 )
@@ -106,6 +117,23 @@ def test_an_unknown_profile_lists_those_there_are(recipe_file):
 def test_a_malformed_override_names_the_command_line(recipe_file):
     problem = failure(recipe_file(), "seed")[0]
     assert str(problem.where) == "command line"
+
+
+@pytest.mark.parametrize(
+    ("override", "fix"),
+    [
+        ("stages.techer.steps=1", "did you mean 'teacher'"),
+        ("stages.teacher-math.steps=1", "stages.teacher.per.math.KEY=VALUE"),
+    ],
+)
+def test_an_override_of_a_stage_that_is_not_there_is_refused(recipe_file, override, fix):
+    problem = failure(recipe_file(), override)[0]
+    assert "to override" in problem.what
+    assert fix in problem.fix
+
+
+def test_an_override_may_add_a_stage(recipe_file):
+    assert "more" in load_recipe(recipe_file(), ["stages.more.use=make"]).recipe.stages
 
 
 def test_a_wrong_override_names_the_command_line(recipe_file):

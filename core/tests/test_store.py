@@ -59,6 +59,41 @@ def test_a_truncated_artifact_is_refused(store, model, tmp_path):
         store.take("f1", tmp_path / "out")
 
 
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"files": [], "outcome": {}}'])
+def test_an_artifact_with_a_damaged_manifest_counts_as_absent_and_can_be_made_anew(store, model, tmp_path, content):
+    store.put("f1", {"model": model}, OUTCOME)
+    (store.root / "objects/f1/manifest.json").unlink()
+    (store.root / "objects/f1/manifest.json").write_text(content)
+    assert not store.has("f1")
+    store.put("f1", {"model": model}, OUTCOME)
+    assert store.take("f1", tmp_path / "out") == OUTCOME
+    assert (store.root / "damaged-f1").exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"scores": {"a": "x"}}', '{"scores": []}', "{}"])
+def test_a_damaged_score_counts_as_absent(store, content):
+    (store.root / "scores/f1.json").write_text(content)
+    assert store.scores("f1") is None
+
+
+def test_a_folder_holds_an_artifact_only_if_every_file_is_unchanged(store, model, tmp_path):
+    store.put("f1", {"model": model}, OUTCOME)
+    store.take("f1", tmp_path / "out")
+    assert store.holds("f1", tmp_path / "out")
+    path = tmp_path / "out/model/weights.bin"
+    path.unlink()
+    assert not store.holds("f1", tmp_path / "out")
+    path.write_bytes(b"other")
+    assert not store.holds("f1", tmp_path / "out")
+
+
+def test_a_torn_status_counts_as_none(tmp_path):
+    directory = RunDirectory.create(tmp_path / "run", {})
+    (directory.stage("sft")).mkdir()
+    (directory.stage("sft") / "status.json").write_text('{"stat')
+    assert directory.status("sft") is None
+
+
 def test_an_artifact_appears_whole_or_not_at_all(store, model, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
@@ -95,6 +130,16 @@ def test_an_earlier_run_moves_aside_whole(tmp_path):
     second = RunDirectory.create(tmp_path / "run", {"name": "two"})
     assert (second.path / "recipe.yaml").read_text() == "name: two\n"
     assert json.loads((second.path / "previous/1/report.json").read_text()) == {"one": 1}
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "report.json"])
+def test_a_folder_with_a_file_of_the_same_name_that_no_run_made_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    for _ in range(2):
+        with pytest.raises(StoreError, match="holds other files"):
+            RunDirectory.create(tmp_path, {})
+    assert (tmp_path / name).read_text() == "mine"
+    assert [item.name for item in tmp_path.iterdir()] == [name]
 
 
 def test_a_folder_with_other_things_is_refused(tmp_path):

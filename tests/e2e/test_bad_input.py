@@ -148,7 +148,7 @@ def test_locked_refuses_drift_and_passes_without(cli, folder, finished):
 def test_a_teacher_that_is_no_better_is_not_admitted(cli, folder):
     write(folder, ("admission: {margin: -1.0}", "admission: {margin: 0.99}"))
     text = fails(cli, folder)
-    assert "student: teacher 'teacher-copy' scores" in text
+    assert "student: teacher 'copy' scores" in text
     assert "expected at least 0.99 more" in text
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import numbers, statuses
+from tests.e2e.conftest import RECIPE, numbers, statuses
 
 pytestmark = pytest.mark.e2e
 
@@ -83,7 +83,7 @@ def test_changing_one_teacher_reruns_it_and_the_student_and_nothing_else(finishe
     assert {stage for stage, status in found.items() if status == "completed"} == {"teacher-copy", "student"}
     difference = json.loads(cli("diff", "run", "changed", "--json", cwd=finished).stdout)
     assert difference["stages"] == ["teacher-copy", "student"]
-    assert difference["changes"] == ["recipe: its resolved text differs"]
+    assert difference["changes"] == ["recipe: stages.teacher.per.copy.lr: absent -> 0.002"]
 
 
 def test_evaluating_a_model_again_gives_the_reported_scores(finished, cli):
@@ -160,3 +160,53 @@ def test_a_kill_in_the_middle_of_a_stage_and_a_resume_end_with_the_same_numbers(
         for folder in (run, finished / "run")
     )
     assert ours == theirs
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("executor", ["local", "in-process"])
+def test_an_interrupt_stops_the_run_at_once_and_a_resume_goes_on(cli, environment, tmp_path, sent, executor):
+    text = RECIPE.replace("steps: 6\n    batch: 16", "steps: 4000\n    batch: 16")
+    text = text.replace("executor: {use: local, workers: 2}", f"executor: {executor}")
+    (tmp_path / "toy.yaml").write_text(text)
+    process = start(tmp_path, environment)
+    wait_for_steps(tmp_path / "run", "base", 3, process)
+    process.send_signal(sent)
+    assert process.wait(timeout=60) == 130
+    assert workers_of(tmp_path / "run") == []
+    done_steps = (tmp_path / "run/stages/base/metrics.jsonl").read_bytes().count(b"\n")
+    assert done_steps < 4000
+    assert json.loads((tmp_path / "run/report.json").read_text())["status"] == "failed"
+    resumed = subprocess.Popen(
+        [sys.executable, "-m", "collegium", "resume", "run"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE
+    )
+    assert resumed.stdout is not None
+    lines = iter(resumed.stdout.readline, b"")
+    assert any(b"resumes after step" in line for line in lines)
+    resumed.kill()
+    resumed.wait()
+    resumed.stdout.close()
+
+
+def test_an_artifact_edited_in_the_run_directory_is_not_used(finished, cli, tmp_path):
+    for name in ("run", "store"):
+        shutil.copytree(finished / name, tmp_path / name)
+    shutil.copy(finished / "toy.yaml", tmp_path)
+    lock = json.loads((tmp_path / "run/recipe.lock.json").read_text())
+    shutil.rmtree(tmp_path / "store/objects" / lock["stages"]["student"]["fingerprint"])
+    (tmp_path / "run/stages/student/status.json").unlink()
+    weights = tmp_path / "run/stages/sft/model/model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-400:] = bytes(400)
+    weights.write_bytes(content)
+    done = cli("resume", "run", "--store", "store", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert numbers(tmp_path / "run") == numbers(finished / "run")
+
+
+def test_resume_finds_the_store_of_the_run_from_anywhere(finished, cli, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copytree(finished / "run", tmp_path / "run")
+    done = cli("resume", tmp_path / "run", cwd=tmp_path / "elsewhere")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "elsewhere/.collegium").exists()
+    assert set(statuses(tmp_path / "run").values()) <= {"completed", "cached"}

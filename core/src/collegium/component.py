@@ -46,6 +46,10 @@ class Component:
     summary: str
     config: str | None = None
 
+    def __post_init__(self) -> None:
+        if not all(isinstance(value, str) for value in (self.name, self.target, self.summary)):
+            raise TypeError(f"a component's name, target and summary must be text, got {self.name!r}")
+
 
 def component(name: str, target: str, summary: str, *, config: str | None = None) -> Component:
     """Describe a component without importing it.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from collegium.errors import VerifierError
 from collegium.job import ErrorPolicy
@@ -49,6 +50,24 @@ class ErrorBudget:
                 self.quarantine = self._story()
                 return
         raise VerifierError(self._story(), fix=self._fix(), owner=self.owner)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counters and the quarantine, as plain data."""
+        with self._lock:
+            return {
+                "judged": self.judged,
+                "errors": self.errors,
+                "abstained": self.abstained,
+                "quarantine": self.quarantine,
+                "last": list(self._last),
+            }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        with self._lock:
+            self.judged, self.errors, self.abstained = state["judged"], state["errors"], state["abstained"]
+            self.quarantine = state["quarantine"]
+            self._last = deque(state["last"], maxlen=self._last.maxlen)
 
     def _count(self, verdict: Verdict) -> None:
         self.judged += 1

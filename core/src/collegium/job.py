@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from collegium.component import Config, Use
 from collegium.kinds.engine import SamplingParams
 from collegium.kinds.stage import Edge
@@ -20,9 +22,9 @@ class DomainSpec(Config):
 class ErrorPolicy(Config):
     """What verifier errors may cost before the core acts."""
 
-    budget: float = 0.01
+    budget: float = Field(default=0.01, ge=0, le=1)
     """Share of a component's verdicts in a stage that may be `Error`, in [0, 1]."""
-    grace: int = 20
+    grace: int = Field(default=20, ge=0)
     """Verdicts before the share is looked at."""
     on_exceeded: Literal["stop", "quarantine"] = "stop"
     """``stop`` the run, or ``quarantine`` the domain: leave its samples out from then on."""
@@ -33,10 +35,12 @@ class EvaluationSpec(Config):
 
     sampling: SamplingParams = SamplingParams(max_tokens=64, temperature=0.0)
     """Decoding; greedy by default."""
-    limit: int | None = None
-    """At most this many held-out tasks per domain (the first ones); None takes all."""
-    batch: int = 128
+    limit: int | None = Field(default=None, ge=1)
+    """At most this many held-out tasks per domain, drawn once and for all; None takes all."""
+    batch: int = Field(default=128, ge=1)
     """Prompts generated at once."""
+    min_scored: float = Field(default=0.9, ge=0, le=1)
+    """Share of the held-out tasks that must get a score; verifiers that abstain or fail on more are refused."""
 
 
 class InputArtifact(Config):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from collegium.errors import StoreError
+from collegium.job import StageOutcome
 
 MANIFEST = "manifest.json"
 
@@ -64,6 +65,18 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        StoreError: If the file is missing, not JSON, or no object.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict) or not found:
+        raise StoreError(f"{str(path)!r} is not what a run writes: expected a JSON object", fix="run the recipe again")
+    return found
+
+
 class Store:
     """Artifacts and scores by fingerprint."""
 
@@ -79,7 +92,33 @@ class Store:
 
     def has(self, fingerprint: str) -> bool:
         """Say whether a finished artifact is there (its files are checked when it is taken)."""
-        return (self._object(fingerprint) / MANIFEST).is_file()
+        return self._manifest(fingerprint) is not None
+
+    def _manifest(self, fingerprint: str) -> dict[str, Any] | None:
+        """Return an object's manifest; one that cannot be read, or is none, counts as absent."""
+        try:
+            found = read_json(self._object(fingerprint) / MANIFEST)
+        except StoreError:
+            return None
+        whole = isinstance(found, dict) and isinstance(found.get("files"), dict)
+        return found if whole and isinstance(found.get("outcome"), dict) else None
+
+    def holds(self, fingerprint: str, folder: Path) -> bool:
+        """Say whether a folder has every file of an artifact, unchanged."""
+        manifest = self._manifest(fingerprint)
+        if manifest is None:
+            return False
+        for name, wanted in manifest["files"].items():
+            path = folder / name
+            if not path.is_file() or _digest(path) != wanted:
+                return False
+        return True
+
+    def _set_aside(self, fingerprint: str) -> Path:
+        aside = self.root / f"damaged-{fingerprint[:16]}"
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(self._object(fingerprint), aside)
+        return aside
 
     def _object(self, fingerprint: str) -> Path:
         return self.root / "objects" / fingerprint
@@ -94,6 +133,8 @@ class Store:
         """
         if self.has(fingerprint):
             return
+        if self._object(fingerprint).exists():
+            self._set_aside(fingerprint)
         temporary = Path(tempfile.mkdtemp(dir=self.root / "objects", prefix=".new-"))
         try:
             for name, path in files.items():
@@ -111,8 +152,11 @@ class Store:
 
     def outcome(self, fingerprint: str) -> dict[str, Any]:
         """Return what was remembered of a stage."""
-        found: dict[str, Any] = read_json(self._object(fingerprint) / MANIFEST)["outcome"]
-        return found
+        manifest = self._manifest(fingerprint)
+        if manifest is None:
+            raise StoreError(f"artifact {fingerprint[:12]} is not in the store", fix="run again: it will be made anew")
+        outcome: dict[str, Any] = manifest["outcome"]
+        return outcome
 
     def take(self, fingerprint: str, target: Path) -> dict[str, Any]:
         """Link an artifact's files into a folder, after checking them, and return its outcome.
@@ -121,14 +165,14 @@ class Store:
             StoreError: If a file is missing or differs from its digest; the object is then set aside.
         """
         folder = self._object(fingerprint)
-        manifest = read_json(folder / MANIFEST)
+        manifest = self._manifest(fingerprint)
+        if manifest is None:
+            raise StoreError(f"artifact {fingerprint[:12]} is not in the store", fix="run again: it will be made anew")
         found = dict(_digests(folder))
         found.pop(MANIFEST, None)
         if found != manifest["files"]:
             wrong = sorted(set(found.items()) ^ set(manifest["files"].items()))[0][0]
-            aside = self.root / f"damaged-{fingerprint[:16]}"
-            shutil.rmtree(aside, ignore_errors=True)
-            os.replace(folder, aside)
+            aside = self._set_aside(fingerprint)
             raise StoreError(
                 f"artifact {fingerprint[:12]} in the store is damaged at {wrong!r}; it was moved to {str(aside)!r}",
                 fix="run again: the stage will be made anew",
@@ -150,16 +194,33 @@ class Store:
 
     def scores(self, fingerprint: str) -> dict[str, float] | None:
         """Return a stored evaluation, domain to score, or None."""
-        path = self.root / "scores" / f"{fingerprint}.json"
-        return read_json(path)["scores"] if path.is_file() else None
+        return self._evaluation(fingerprint, "scores")
 
-    def put_scores(self, fingerprint: str, scores: Mapping[str, float], stage: str) -> None:
-        """Remember an evaluation."""
-        write_json(self.root / "scores" / f"{fingerprint}.json", {"stage": stage, "scores": dict(scores)})
+    def score_counts(self, fingerprint: str) -> dict[str, float]:
+        """Return what a stored evaluation counted: tasks, abstentions, errors, truncated completions."""
+        return self._evaluation(fingerprint, "counts") or {}
+
+    def _evaluation(self, fingerprint: str, part: str) -> dict[str, float] | None:
+        """Read a part of a stored evaluation; one that cannot be read counts as absent."""
+        try:
+            found = read_json(self.root / "scores" / f"{fingerprint}.json")
+            return {str(name): float(value) for name, value in found[part].items()}
+        except (StoreError, KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+    def put_scores(self, fingerprint: str, outcome: StageOutcome) -> None:
+        """Remember an evaluation, with the counts among the outcome's metrics."""
+        counts = {name: value for name, value in outcome.metrics.items() if name.startswith("evaluation/")}
+        content = {"stage": outcome.stage, "scores": outcome.scores, "counts": counts}
+        write_json(self.root / "scores" / f"{fingerprint}.json", content)
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digests(folder: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            with open(path, "rb") as file:
-                yield path.relative_to(folder).as_posix(), hashlib.file_digest(file, "sha256").hexdigest()
+            yield path.relative_to(folder).as_posix(), _digest(path)

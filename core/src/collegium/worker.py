@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from collegium.errors import CollegiumError
 from collegium.job import StageEvent, StageJob, StageOutcome
@@ -31,7 +32,7 @@ def run_guarded(job: StageJob, listener: Callable[[StageEvent], None]) -> StageO
         return StageOutcome(stage=job.id, status="failed", seconds=0, kind="PluginNotFound", problem=problem)
     try:
         return run_job(job, Registry.discover(job.blocked), listener)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         traceback.print_exc()
         owner = error.owner if isinstance(error, CollegiumError) else None
         problem = str(error) if isinstance(error, CollegiumError) else f"{type(error).__name__}: {error}"
@@ -49,8 +50,8 @@ def die_with_parent() -> None:
         os._exit(1)
 
 
-def main(job_path: str, descriptor: str) -> int:
-    """Run the job in a file; the exit code is 0 whenever an outcome was written."""
+def main(job_path: str, descriptor: str) -> NoReturn:
+    """Run the job in a file, and end the process; the exit code is 0 whenever an outcome was written."""
     die_with_parent()
     job = StageJob.model_validate_json(Path(job_path).read_text(encoding="utf-8"))
     guard = threading.Lock()
@@ -62,8 +63,10 @@ def main(job_path: str, descriptor: str) -> int:
 
         outcome = run_guarded(job, lambda event: say("event", event.model_dump_json()))
         say("outcome", outcome.model_dump_json())
-    return 0
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # a thread that a plugin left behind must not keep the worker alive
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -16,12 +16,12 @@ from collegium.training.journal import Journal
 def test_the_newest_is_kept_and_read_back(tmp_path: Path):
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     assert checkpoints.latest() is None
-    for step in (5, 10):
+    for step in (5, 10, 15):
         checkpoints.save(step, {"step": step, "weights": torch.full((2,), float(step))})
     found = checkpoints.latest() or {}
-    assert found["step"] == 10
-    assert found["weights"].tolist() == [10.0, 10.0]
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000010"]
+    assert found["step"] == 15
+    assert found["weights"].tolist() == [15.0, 15.0]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-00000010", "step-00000015"]
 
 
 def test_one_that_was_cut_short_is_never_seen(tmp_path: Path):
@@ -55,6 +55,14 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path):
     (tmp_path / "step-00000005" / "state.pt").write_bytes(b"rubbish")
     with pytest.raises(PolicyError, match=r"step-00000005.*cannot be read"):
         checkpoints.latest()
+
+
+def test_a_damaged_newest_one_is_passed_over_for_the_one_before(tmp_path: Path):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (5, 10):
+        checkpoints.save(step, {"step": step})
+    (tmp_path / "step-00000010" / "state.pt").write_bytes(b"rubbish")
+    assert checkpoints.latest() == {"step": 5}
 
 
 def test_state_that_could_not_be_read_back_is_refused_when_written(tmp_path: Path):

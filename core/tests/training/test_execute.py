@@ -170,7 +170,11 @@ def test_evaluation_is_greedy_and_judged_by_the_domains_verifier(model):
 def test_an_abstention_or_error_is_counted_and_never_right(model):
     domain = judged(Moody())
     spec = EvaluationSpec.model_validate({"sampling": {"max_tokens": 4, "temperature": 0.0}})
-    result = evaluate_domains(LanguageModel.load(model), {"copy": domain}, spec)["copy"]
+    policy = LanguageModel.load(model)
+    with pytest.raises(VerifierError, match="of 60 held-out completions got a score, at least 90% must"):
+        evaluate_domains(policy, {"copy": domain}, spec)
+    spec = spec.model_copy(update={"min_scored": 0.1})
+    result = evaluate_domains(policy, {"copy": domain}, spec)["copy"]
     first = [task.prompt_text[1] for task in domain.tasks("heldout")]
     assert (result.abstained, result.errors) == (first.count("a"), first.count("b"))
     assert result.abstained
@@ -186,7 +190,7 @@ def test_a_verifier_that_scores_nothing_is_an_error_with_its_owner(model):
     assert caught.value.owner == "acme-moody"
 
 
-@pytest.mark.parametrize(("source", "limit"), [(ToyTasks({"heldout": 0}), None), (ToyTasks(), 0)])
+@pytest.mark.parametrize(("source", "limit"), [(ToyTasks({"heldout": 0}), None), (ToyTasks({"heldout": 0}), 5)])
 def test_an_empty_held_out_set_is_an_error(model, source, limit):
     with pytest.raises(DataError, match=r"no held-?out task"):
         evaluate_domains(
@@ -204,3 +208,71 @@ def test_tasks_carry_the_recipes_name_of_their_domain(tmp_path):
     context = StageContext(toy_job("x/y", {}, tmp_path, domains=[spec]), toy_registry(), lambda event: None)
     assert {task.domain for task in context.tasks("train")["spelling"]} == {"spelling"}
     assert {each.task.domain for each in context.demonstrations()["spelling"]} == {"spelling"}
+
+
+def test_a_quarantined_domain_has_no_score_and_the_stage_ends_well(model):
+    class Broken(Verifier):
+        def verify(self, completion: Completion, task: Task) -> Verdict:
+            raise RuntimeError("broken")
+
+    domain = judged(Broken(), ErrorPolicy(on_exceeded="quarantine"))
+    spec = EvaluationSpec.model_validate({"sampling": {"max_tokens": 4, "temperature": 0.0}})
+    assert evaluate_domains(LanguageModel.load(model), {"copy": domain}, spec) == {}
+
+
+def test_errors_in_training_do_not_count_against_the_evaluation(tmp_path):
+    job = toy_job("x/y", {}, tmp_path, domains=[toy_domain("copy")], evaluate=True)
+    context = StageContext(job, toy_registry(), lambda event: None)
+    train, evaluate = context.domains["copy"].judge, context.evaluation_domains["copy"].judge
+    assert train.budget is not evaluate.budget
+    assert train.verifier is evaluate.verifier
+    assert list(context.budgets) == ["domain copy"]
+
+
+def test_a_resumed_stage_has_the_error_counts_and_the_quarantine_of_the_stopped_one(tmp_path, model, registry):
+    def run(steps: int) -> StageContext:
+        options = {"steps": steps, "poison_at": 99}
+        job = toy_job(
+            "collegium-toy/poisoned", options, tmp_path / "s", domains=[toy_domain("copy")], inputs={"init_from": model}
+        )
+        context = StageContext(job.model_copy(update={"checkpoint_every": 1}), registry, lambda event: None)
+        budget = context.domains["copy"].judge.budget
+        budget.policy = ErrorPolicy(grace=1, on_exceeded="quarantine")
+        return context
+
+    stopped = run(10)
+    stopped.domains["copy"].judge.budget.record([Error("broken", "collegium-toy"), Score(1.0)])
+    story = stopped.domains["copy"].judge.budget.quarantine
+    assert story
+    registry.build("stage", "collegium-toy/poisoned", stopped.job.options).run(stopped)
+    resumed = run(10)
+    registry.build("stage", "collegium-toy/poisoned", resumed.job.options).run(resumed)
+    budget = resumed.domains["copy"].judge.budget
+    assert (budget.judged, budget.errors, budget.quarantine) == (2, 1, story)
+
+
+def test_texts_that_begin_with_a_held_out_prompt_are_refused(tmp_path):
+    context = StageContext(
+        toy_job("x/y", {}, tmp_path, domains=[toy_domain("copy")]), toy_registry(), lambda event: None
+    )
+    prompt = context.held_out_tasks[0].prompt_text
+    context.refuse_held_out(["#", "zzz"], "the texts")
+    with pytest.raises(DataError, match=f"the texts hold the held-out prompt {prompt!r}"):
+        context.refuse_held_out(["zzz", prompt + "abc"], "the texts")
+
+
+def test_a_limit_draws_from_all_held_out_tasks_and_always_the_same(model):
+    spec = EvaluationSpec.model_validate({"sampling": {"max_tokens": 4, "temperature": 0.0}, "limit": 10})
+    seen: list[list[str]] = []
+
+    class Noting(ToyVerifier):
+        def verify_batch(self, completions, tasks):
+            seen.append([task.id for task in tasks])
+            return [Score(0.0)] * len(tasks)
+
+    for verifier in (Noting(), Noting()):
+        evaluate_domains(LanguageModel.load(model), {"copy": judged(verifier)}, spec)
+    first = [task.id for task in judged(ToyVerifier()).tasks("heldout")]
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 10
+    assert seen[0] != first[:10]

@@ -10,11 +10,12 @@ from transformers import AutoModelForCausalLM
 
 from collegium import ConfigError, PolicyError
 from collegium.kinds.engine import Generation
+from collegium.model_files import check_model_folder
 from collegium.task import Sample, Task
 from collegium.testing.stages import TOY_MODEL, toy_model
 from collegium.training.batch import RolloutBatch, collate
 from collegium.training.initialise import initialise
-from collegium.training.language_model import LanguageModel, check_checkpoint
+from collegium.training.language_model import LanguageModel
 from collegium.training.model_spec import ModelSpec
 
 
@@ -37,7 +38,7 @@ def test_logprobs_are_those_of_the_models_own_logits():
 def test_a_saved_model_is_read_back_by_collegium_and_by_transformers(tmp_path: Path):
     model = toy_model()
     model.save(tmp_path)
-    check_checkpoint(tmp_path)
+    check_model_folder(tmp_path)
     batch = batch_of([[2, 3]], [[4, 1]])
     assert torch.equal(LanguageModel.load(tmp_path).logprobs(batch), model.logprobs(batch))
     assert AutoModelForCausalLM.from_pretrained(tmp_path).config.model_type == "llama"
@@ -51,20 +52,20 @@ def test_the_generation_configs_stop_tokens_count():
 
 @pytest.mark.parametrize(
     ("missing", "said"),
-    [("config.json", "config.json missing"), ("model.safetensors", "weights"), ("tokenizer.json", "a tokenizer")],
+    [("config.json", "config.json is missing"), ("model.safetensors", "weights"), ("tokenizer.json", "a tokenizer")],
 )
 def test_a_folder_that_is_no_checkpoint_is_named_with_what_is_missing(tmp_path: Path, missing, said):
     toy_model().save(tmp_path)
     (tmp_path / missing).unlink()
     (tmp_path / "tokenizer_config.json").unlink()
     with pytest.raises(PolicyError, match=said) as caught:
-        check_checkpoint(tmp_path)
+        check_model_folder(tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert "save_pretrained" in caught.value.problems[0].fix
 
 
 def test_a_folder_that_does_not_exist_is_said_so(tmp_path: Path):
-    with pytest.raises(PolicyError, match="the folder itself missing"):
+    with pytest.raises(PolicyError, match="there is no such folder"):
         LanguageModel.load(tmp_path / "nowhere")
 
 
@@ -72,7 +73,7 @@ def test_truncated_weights_are_refused(tmp_path: Path):
     toy_model().save(tmp_path)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(PolicyError, match="cannot be loaded"):
+    with pytest.raises(PolicyError, match="its header promises"):
         LanguageModel.load(tmp_path)
 
 

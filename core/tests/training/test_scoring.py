@@ -182,8 +182,8 @@ class BrokenTeacher(Teacher):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (torch.tensor(float("nan")), "log-probs that are positive or not finite"),
-        (torch.tensor(0.5), "log-probs that are positive or not finite"),
+        (torch.tensor(float("nan")), "log-probs that are positive or not numbers"),
+        (torch.tensor(0.5), "log-probs that are positive or not numbers"),
         (torch.zeros(1, 1), r"log-probs of shape \[1, 1\]"),
         (OSError("connection refused"), "cannot score: OSError: connection refused"),
         (NotImplementedError("log-probs only"), "cannot score: log-probs only"),

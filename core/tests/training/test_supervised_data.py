@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from collegium import DataError
-from collegium.training.supervised_data import read_examples
+from collegium import DataError, Task
+from collegium.training.supervised_data import read_examples, refuse_held_out
 from collegium.training.tokenizers import character_tokenizer
 
 TOKENIZER = character_tokenizer("abcdefgh")
@@ -51,3 +51,11 @@ def test_a_bad_file_is_an_error_with_its_line(tmp_path: Path, text, said):
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path):
     with pytest.raises(DataError, match=r"nowhere\.jsonl.*cannot be read"):
         read_examples(TOKENIZER, tmp_path / "nowhere.jsonl")
+
+
+def test_a_row_with_a_held_out_prompt_is_refused(tmp_path: Path):
+    file = write(tmp_path / "rows.jsonl", '{"prompt": "ab", "completion": "c"}\n{"prompt": "d", "completion": "ef"}\n')
+    rows = read_examples(TOKENIZER, file)
+    refuse_held_out(TOKENIZER, rows, [Task("heldout-1", "abc"), Task("heldout-2", "de")], "rows.jsonl")
+    with pytest.raises(DataError, match=r"row 'rows.jsonl:2' has the prompt of the held-out task 'heldout-3'"):
+        refuse_held_out(TOKENIZER, rows, [Task("heldout-3", "d")], "rows.jsonl")

@@ -55,6 +55,14 @@ def test_overlong_completions_lose_reward_before_the_group_is_compared():
     assert term[:, 1].tolist() == pytest.approx([0.5, 0.0, -0.5])
 
 
+def test_a_completion_that_was_cut_gets_the_reward_for_a_missing_end_of_sequence():
+    batch = batch_of([1.0, 1.0, NAN], [0, 0, 0], [2, 2, 2])
+    batch.truncated = torch.tensor([False, True, True])
+    assert Outcome({"std": False}).per_token(batch)[:, 1].tolist() == [0.0, 0.0, 0.0]
+    term = Outcome({"std": False, "missing_eos": -10.0}).per_token(batch)
+    assert term[:, 1].tolist() == [5.5, -5.5, 0.0]  # the one without a score stays without
+
+
 def test_overlong_penalty_at_dapos_sizes():
     lengths = torch.tensor([1, 16384, 16385, 18432, 20480, 30000])
     expected = [0, 0, -1 / 4096, -0.5, -1, -1]

@@ -52,7 +52,29 @@ def test_no_heldout_program_is_trained_on(source):
     assert heldout.isdisjoint(task.prompt for task in source.tasks("train"))
     assert heldout.isdisjoint(demonstration.task.prompt for demonstration in source.demonstrations())
     assert not any(text.startswith(prompt) for text in source.texts() for prompt in heldout)
-    assert len(heldout) > 100
+    assert 120 <= len(heldout) <= 160
+    assert 500 <= len(source.tasks("train")) <= 650
+
+
+@pytest.mark.parametrize("options", [{}, {"largest": 12}, {"largest": 5, "longest": 4}, {"heldout_share": 0.5}])
+def test_no_heldout_right_answer_is_written_in_training_right_or_wrong(options):
+    source = PythonTasks(options)
+    right = {task.reference for task in source.tasks("heldout")}
+    read = {text.partition(" = ")[2] for text in source.texts()}
+    assert right.isdisjoint(demonstration.completion for demonstration in source.demonstrations())
+    assert right.isdisjoint(read)
+
+
+@pytest.mark.parametrize("options", [{}, {"largest": 12}, {"heldout_share": 0.5}])
+def test_a_pair_of_steps_is_on_one_side_only_in_whatever_order_and_for_whatever_type(options):
+    source = PythonTasks(options)
+    heldout, train = ({steps_of(task) for task in source.tasks(split)} for split in ("heldout", "train"))
+    assert heldout.isdisjoint(train)
+    assert all(len(pair) == 2 for pair in heldout | train)
+
+
+def steps_of(task):
+    return frozenset(task.prompt.partition(": ")[2].removesuffix(" = ").split(", "))
 
 
 def test_prompts_and_ids_are_unique_within_the_source(source):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import operator
 import os
 import re
 from collections import Counter
@@ -35,14 +36,17 @@ def source(request):
     return request.getfixturevalue(request.param)
 
 
+RELATIONS = {"at least": operator.ge, "less than": operator.lt}
 CHECKS = {
     "keywords:existence": lambda text, keywords: all(re.search(word, text, re.IGNORECASE) for word in keywords),
-    "length_constraints:number_words": lambda text, relation, num_words: len(re.findall(r"\w+", text)) < num_words,
-    "change_case:capital_word_frequency": lambda text, capital_relation, capital_frequency: (
-        sum(word.isupper() for word in re.findall(r"\w+", text)) >= capital_frequency
+    "length_constraints:number_words": lambda text, relation, num_words: RELATIONS[relation](
+        len(re.findall(r"\w+", text)), num_words
+    ),
+    "change_case:capital_word_frequency": lambda text, capital_relation, capital_frequency: RELATIONS[capital_relation](
+        sum(word.isupper() for word in re.findall(r"\w+", text)), capital_frequency
     ),
     "startend:quotation": lambda text: len(text) > 1 and text[0] == text[-1] == '"',
-    "startend:end_checker": lambda text, end_phrase: text.lower().endswith(end_phrase),
+    "startend:end_checker": lambda text, end_phrase: text.strip('"').lower().endswith(end_phrase),
     "detectable_format:number_bullet_lists": lambda text, num_bullets: text.count("* ") == num_bullets,
 }
 """What each instruction demands, written apart from the package and from any verifier."""
@@ -182,6 +186,46 @@ def test_the_instructions_verifier_agrees_with_the_demonstrations_quality(source
     for demonstration in source.demonstrations()[:150]:
         verdict = verifier.verify(Completion(demonstration.completion), demonstration.task)
         assert verdict.value == float(demonstration.quality == "right"), demonstration
+
+
+def shortcuts(task):
+    """Return wrong texts for a task, by what is wrong with each."""
+    right = task.reference
+    first, second = task.prompt.partition(",")[0].split()
+    capitals = "capitals" in task.prompt
+    one, two = (first.upper(), second.upper()) if capitals else (first, second)
+    other_case = right.lower() if capitals else right.upper()
+    join = right[right.index(one) : right.index(two) + len(two)]
+    return {
+        "the other case": other_case,
+        "one word in the other case": right.replace(one, one.swapcase()),
+        "the first word missing": right.replace(one, "", 1),
+        "the second word missing": right.replace(two, "", 1),
+        "the first word for both": right.replace(two, one),
+        "an extra word after": f"{right} {two}",
+        "an extra word before": f"{one} {right}",
+        "an extra word between": right.replace(two, f"{one} {two}"),
+        "fused words": right.replace(join, one + two),
+        "fused words and one more": right.replace(join, f"{one}{two} {two}"),
+        "swapped words": right.replace(join, join.replace(one, "0").replace(two, one).replace("0", two)),
+        "the prompt": task.prompt,
+        "the prompt and the answer": task.prompt + right,
+        "the words as the prompt has them": f"{first} {second}",
+        "the answer twice": f"{right} {right}",
+        "nothing": "",
+        "a blank": " ",
+    }
+
+
+def test_the_verifier_passes_every_heldout_reference_and_no_shortcut(source):
+    verifier = installed_verifier(source.verifier)
+    tasks = source.tasks("heldout")
+    assert len(tasks) == 200
+    for task in tasks:
+        assert verifier.verify(Completion(task.reference), task).value == 1.0, task
+        for fault, text in shortcuts(task).items():
+            assert text != task.reference
+            assert verifier.verify(Completion(text), task).value == 0.0, (fault, text, task)
 
 
 def write_stories(folder, texts):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -18,6 +20,10 @@ from collegium.component import Config
 from collegium.job import StageEvent, StageJob, StageOutcome
 from collegium.kinds.executor import Executor, Listener
 
+POLL_S = 0.5
+"""Seconds after which a silent worker is looked at."""
+GRACE_S = 20.0
+"""Seconds that a worker may take to end after its outcome."""
 STOPPED = "Stopped"
 """The outcome's `kind` when the run stopped the worker."""
 
@@ -35,7 +41,7 @@ class InProcessExecutor(Executor):
 class LocalConfig(Config):
     """Options of the executor `local`."""
 
-    workers: int = Field(default=2, ge=1)
+    workers: int = Field(default=2, ge=1, le=1024)
     """Stages that run at once."""
 
 
@@ -63,8 +69,8 @@ class LocalExecutor(Executor):
         path = folder / "job.json"
         path.write_text(job.model_dump_json(indent=1), encoding="utf-8")
         process, channel = self._start(path, folder / "worker.log", job.threads)
-        outcome = self._follow(channel, listener)
-        code = process.wait()
+        outcome = self._follow(process, channel, listener)
+        code = self._end(process, had_outcome=outcome is not None)
         with self._guard:
             self._processes.discard(process)
         path.unlink(missing_ok=True)
@@ -94,16 +100,35 @@ class LocalExecutor(Executor):
         return process, read_end
 
     @staticmethod
-    def _follow(channel: int, listener: Listener) -> StageOutcome | None:
-        outcome = None
-        with open(channel, encoding="utf-8") as lines:
-            for line in lines:
-                message = json.loads(line)
-                if "outcome" in message:
-                    outcome = StageOutcome.model_validate(message["outcome"])
-                else:
+    def _follow(process: subprocess.Popen[bytes], channel: int, listener: Listener) -> StageOutcome | None:
+        """Pass on events until the outcome comes or the worker has ended: a child of its may hold the channel open."""
+        buffer = b""
+        try:
+            while True:
+                ready, _, _ = select.select([channel], [], [], POLL_S)
+                chunk = os.read(channel, 1 << 16) if ready else b""
+                if not chunk and (ready or process.poll() is not None):
+                    return None
+                *lines, buffer = (buffer + chunk).split(b"\n")
+                for line in lines:
+                    message = json.loads(line)
+                    if "outcome" in message:
+                        return StageOutcome.model_validate(message["outcome"])
                     listener(StageEvent.model_validate(message["event"]))
-        return outcome
+        finally:
+            os.close(channel)
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes], *, had_outcome: bool) -> int:
+        """Wait for the worker, then kill what is left of its session."""
+        try:
+            code = process.wait(timeout=GRACE_S if had_outcome else None)
+        except subprocess.TimeoutExpired:
+            code = 0
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return code
 
     def _cause(self, code: int, log: Path) -> tuple[str, str]:
         if self._closed:
@@ -118,5 +143,5 @@ class LocalExecutor(Executor):
             self._closed = True
             running = list(self._processes)
         for process in running:
-            if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

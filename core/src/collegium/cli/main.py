@@ -52,18 +52,14 @@ def cli(blocked: tuple[str, ...]) -> None:
 def main() -> None:
     """Run the command line; a CollegiumError ends in its message and exit code 2."""
     try:
-        # Without its standalone mode, click returns the code of ctx.exit() and of Exit instead of raising it.
-        code = cli.main(standalone_mode=False)
-        if isinstance(code, int) and code:
-            sys.exit(code)
+        code = cli.main(standalone_mode=False)  # click returns the code of an Exit
+        sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
     except CollegiumError as error:
         count = len(error.problems)
         click.echo(f"error: {error}" if count == 1 else f"{count} problems:\n{error}", err=True)
@@ -71,3 +67,6 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        click.echo(f"error: {error}\n    fix: check disk space and the folder's rights", err=True)
+        sys.exit(2)

@@ -84,14 +84,15 @@ def run(
     """Run a recipe to its end; finished stages come from the store."""
     from collegium.running.directory import RunDirectory
     from collegium.running.lock import make_lock, refuse_drift
-    from collegium.store import read_json
+    from collegium.store import read_object
 
     planned = plan_recipe(recipe, overrides, profile)
     if locked is not None:
         fix = f"install what {locked} names, or run without --locked"
-        refuse_drift(read_json(locked), make_lock(planned), against=str(locked), fix=fix)
+        refuse_drift(read_object(locked), make_lock(planned), against=str(locked), fix=fix)
     opened = open_store(store)
     directory = RunDirectory.create(out or Path("runs") / planned.recipe.name, planned.loaded.resolved)
+    directory.remember_store(opened.root)
     _drive(planned, directory, opened, resumed=False)
 
 
@@ -102,14 +103,14 @@ def resume(directory: Path, store: Path | None) -> None:
     """Go on with a run that was stopped, and end with the numbers of an uninterrupted one."""
     from collegium.running.directory import LOCK, RECIPE, RunDirectory
     from collegium.running.lock import make_lock, refuse_drift
-    from collegium.store import read_json
+    from collegium.store import read_object
 
     opened = RunDirectory.open(directory)
     planned = plan_recipe(directory / RECIPE, (), None)
     fix = "restore what changed, or start anew with: collegium run"
-    refuse_drift(read_json(directory / LOCK), make_lock(planned), against=str(directory / LOCK), fix=fix)
+    refuse_drift(read_object(directory / LOCK), make_lock(planned), against=str(directory / LOCK), fix=fix)
     opened.hold()
-    _drive(planned, opened, open_store(store), resumed=True)
+    _drive(planned, opened, open_store(store or opened.store_root()), resumed=True)
 
 
 def _drive(planned: Plan, directory: Any, store: Any, *, resumed: bool) -> None:

@@ -20,9 +20,9 @@ def report(directory: Path, as_json: bool) -> None:
 
     from collegium.reporting.table import print_report
     from collegium.running.directory import REPORT, RunDirectory
-    from collegium.store import read_json
+    from collegium.store import read_object
 
-    content = read_json(RunDirectory.open(directory).path / REPORT)
+    content = read_object(RunDirectory.open(directory).path / REPORT)
     if as_json:
         click.echo(json.dumps(content, indent=1))
     else:

@@ -25,6 +25,10 @@ class StageConfig(Config):
     produces: ClassVar[Artifact] = "model"
     """What the stage leaves behind."""
 
+    def judges(self) -> bool:
+        """Whether the stage asks verifiers or rewards; if not, a changed verifier does not change its artifact."""
+        return True
+
 
 class Stage(Configurable):
     """One step of the recipe. Subclass, point `Config` at a `StageConfig`, and write `run`."""

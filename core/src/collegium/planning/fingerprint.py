@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
 import json
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
 
 from collegium.errors import DataError, Location, StoreError
 
@@ -38,7 +42,11 @@ def file_digest(path: Path, where: Location | None = None) -> str:
         stat = path.stat()
         return _file_digest(str(path.resolve()), stat.st_size, stat.st_mtime_ns)
     except OSError as error:
-        raise DataError(f"cannot read {str(path)!r}: {error.strerror or error}", where=where) from error
+        raise DataError(
+            f"cannot read {str(path.absolute())!r}: {error.strerror or error}",
+            fix="check the path; a relative one starts from the current directory",
+            where=where,
+        ) from error
 
 
 def folder_digest(folder: Path) -> str:
@@ -60,11 +68,11 @@ def content_digest(path: Path) -> str:
 
 @functools.lru_cache(maxsize=256)
 def code_digest(module: str) -> str:
-    """Return the digest of the Python files of the package that a plugin module belongs to.
+    """Return the digest of the files, code and data, of the package that a module belongs to.
 
     A version number alone would let an edited editable install reuse artifacts that the old code made.
     """
-    top = module.partition(".")[0]
+    top = module.partition(":")[0].partition(".")[0]
     spec = importlib.util.find_spec(top)
     roots = [Path(root) for root in (spec.submodule_search_locations or [])] if spec else []
     if not roots and spec and spec.origin:
@@ -72,11 +80,22 @@ def code_digest(module: str) -> str:
     return digest(sorted(_code_files(roots, skip=NOT_NUMERIC if top == "collegium" else ())))
 
 
+@functools.lru_cache(maxsize=256)
+def requirement_versions(distribution: str) -> tuple[tuple[str, str], ...]:
+    """Return (name, version) of what a distribution directly requires, extras included, as far as it is installed."""
+    found = {}
+    for text in metadata.requires(distribution) or ():
+        name = Requirement(text).name
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return tuple(sorted(found.items()))
+
+
 def _code_files(roots: Iterable[Path], skip: tuple[str, ...]) -> list[list[str]]:
     found = []
     for root in roots:
-        for path in root.rglob("*.py"):
+        for path in root.rglob("*"):
             relative = path.relative_to(root)
-            if relative.parts[0] not in skip:
+            if path.is_file() and relative.parts[0] not in skip and "__pycache__" not in relative.parts:
                 found.append([relative.as_posix(), file_digest(path)])
     return found

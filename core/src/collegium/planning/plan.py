@@ -11,11 +11,11 @@ from typing import Any
 
 from collegium.component import Use
 from collegium.errors import CollegiumError, Problem, RecipeError
-from collegium.hookspecs import API
 from collegium.job import DomainSpec
 from collegium.kinds.stage import StageConfig
 from collegium.model_files import check_model_folder, is_local
-from collegium.planning.fingerprint import code_digest, digest, file_digest, folder_digest
+from collegium.planning.fingerprint import file_digest, folder_digest
+from collegium.planning.fingerprints import Fingerprints
 from collegium.planning.requirements import check_requirements
 from collegium.planning.resolve import Resolver
 from collegium.planning.routes import probe_routes
@@ -128,7 +128,7 @@ class _Planner:
             self.loaded, self.registry, ordered, domains, dict(self.resolver.used), executor or self.recipe.executor,
             [tracker for tracker in trackers if tracker], data_digests, model_digests,
         )  # fmt: skip
-        _Fingerprints(plan, domain_entries).fill()
+        Fingerprints(plan, domain_entries).fill()
         return plan
 
     def _fail_if_any(self) -> None:
@@ -170,7 +170,7 @@ class _Planner:
         except CollegiumError as error:
             for problem in error.problems:
                 self.problem(path, problem.what, problem.fix, problem.owner or owner)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.problem(path, f"{type(error).__name__}: {error}", f"report it to {owner}", owner)
         return {}
 
@@ -256,55 +256,3 @@ class _Planner:
                         self.problem(
                             (*stage.node.path, edge), f"{source!r} leaves a {made}, which `{edge}` cannot take"
                         )
-
-
-class _Fingerprints:
-    """Fills in the fingerprints of a plan's stages, in order."""
-
-    def __init__(self, plan: Plan, domain_entries: Mapping[str, list[Entry]]) -> None:
-        self.plan = plan
-        plan.domain_digests = self.domain_digests = {
-            name: digest([spec.model_dump(mode="json"), plan.data_digests[name], self._entries(domain_entries[name])])
-            for name, spec in plan.domains.items()
-        }
-
-    def _entries(self, entries: Any) -> list[list[str]]:
-        return sorted(
-            [entry.kind, entry.id, entry.record.version, code_digest(entry.record.module)] for entry in entries
-        )
-
-    def fill(self) -> None:
-        core = [API, code_digest("collegium")]
-        recipe = self.plan.recipe
-        for stage in self.plan.stages.values():
-            node = stage.node
-            stage.fingerprint = digest(
-                {
-                    "core": core,
-                    "id": node.id,
-                    "components": self._entries(stage.components.values()),
-                    "options": stage.options,
-                    "contents": sorted(stage.contents.values()),
-                    "domains": {name: self.domain_digests[name] for name in node.domains},
-                    "inputs": {edge: [self._of(source) for source in found] for edge, found in node.inputs.items()},
-                    "teachers": {
-                        name: teacher.model_dump(mode="json") if isinstance(teacher, Use) else self._teacher(teacher)
-                        for name, teacher in stage.teachers.items()
-                    },
-                    "seed": stage.seed,
-                    "errors": recipe.errors.model_dump(mode="json"),
-                    "threads": recipe.threads,
-                }
-            )
-            if node.evaluate and stage.config.produces == "model" and self.plan.domains:
-                stage.scores_fingerprint = digest(
-                    [stage.fingerprint, self.domain_digests, recipe.evaluation.model_dump(mode="json")]
-                )
-
-    def _teacher(self, teacher: str) -> str:
-        return "self" if teacher == "self" else self._of(teacher)
-
-    def _of(self, source: str) -> str:
-        if source in self.plan.stages:
-            return self.plan.stages[source].fingerprint
-        return self.plan.model_digests[source]

@@ -5,9 +5,11 @@ A plugin that fails to import or breaks the contract becomes a record with its c
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from types import ModuleType
@@ -70,8 +72,9 @@ def _entry_points() -> Iterator[tuple[str, str, str]]:
     """Yield (distribution, version, module) of each entry point, the core's own first, the rest by name."""
     found = set()
     for entry in importlib.metadata.entry_points(group=GROUP):
-        if entry.dist is not None:
-            found.add((normalise(entry.dist.metadata["Name"]), entry.dist.version, entry.value))
+        name = entry.dist.metadata["Name"] if entry.dist is not None else None
+        if entry.dist is not None and name:  # a half-removed distribution has no name
+            found.add((normalise(name), entry.dist.version or "0", entry.value))
     yield from sorted(found, key=lambda item: (item[0] != CORE, item))
 
 
@@ -79,7 +82,8 @@ def _load(manager: pluggy.PluginManager, record: PluginRecord) -> PluginRecord:
     """Import and register one plugin; any failure is the record's cause."""
     module: ModuleType | None = None
     try:
-        module = importlib.import_module(record.module)
+        with contextlib.redirect_stdout(sys.stderr):  # a plugin's prints must not mix with a command's output
+            module = importlib.import_module(record.module)
         api = getattr(module, "collegium_api", hookspecs.API)
         if api != hookspecs.API:
             newer = isinstance(api, int) and api > hookspecs.API
@@ -90,7 +94,9 @@ def _load(manager: pluggy.PluginManager, record: PluginRecord) -> PluginRecord:
         manager.register(module, name=record.distribution)
         manager.check_pending()
         return replace(record, components=tuple(_components(module)))
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         if module is not None and manager.is_registered(module):
             manager.unregister(module)
         return replace(record, status="failed", cause=f"{type(error).__name__}: {error}")

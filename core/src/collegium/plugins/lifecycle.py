@@ -19,5 +19,5 @@ def notify(registry: HasManager, hook: str, event: Any) -> None:
     for implementation in getattr(registry.manager.hook, hook).get_hookimpls():
         try:
             implementation.function(*([event] if implementation.argnames else []))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             logger.warning("%s: %s failed: %s: %s", implementation.plugin_name, hook, type(error).__name__, error)

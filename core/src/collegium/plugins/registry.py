@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -58,11 +60,12 @@ class Entry:
     def _import(self, path: str) -> Any:
         module, _, attribute = path.partition(":")
         try:
-            found: Any = importlib.import_module(module)
+            with contextlib.redirect_stdout(sys.stderr):  # a plugin's prints must not mix with a command's output
+                found: Any = importlib.import_module(module)
             for part in attribute.split("."):
                 found = getattr(found, part)
             return found
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginLoadError(
                 f"{self.kind} {self.id!r} cannot be imported from {path}: {type(error).__name__}: {error}",
                 owner=self.record.distribution,

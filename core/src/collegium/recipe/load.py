@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
@@ -40,6 +41,20 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), profile: str | 
         RecipeError: With one problem per fault, each with file and line.
     """
     path = Path(path)
+    try:
+        return _load(path, overrides, profile)
+    except RecipeError:
+        raise
+    except (OmegaConfBaseException, yaml.YAMLError, RecursionError, TypeError, ValueError, AttributeError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise RecipeError(
+            f"cannot be read as a recipe: {type(error).__name__}: {first[:200]}",
+            fix="look for keys or values of the wrong kind, or nested too deep",
+            where=Location(str(path)),
+        ) from error
+
+
+def _load(path: Path, overrides: Sequence[str], profile: str | None) -> LoadedRecipe:
     merged, sources = _with_bases(path, ())
     override, override_sources = _parse_overrides(overrides)
     if profile is not None:
@@ -51,6 +66,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), profile: str | 
     if patch is not None:
         merged = OmegaConf.merge(merged, patch)
         sources.update(sources.moved(("profiles", chosen), ()))
+    _check_override_stages(merged, override)
     try:
         merged = OmegaConf.merge(merged, override)
         sources.update(override_sources)
@@ -72,6 +88,10 @@ def _with_bases(path: Path, chain: tuple[Path, ...]) -> tuple[Any, SourceMap]:
         raise RecipeError(f"recipes extend each other in a circle: {circle}", where=Location(str(path)))
     data, own = read_yaml(path)
     bases = data.pop("extends", [])
+    if not isinstance(bases, str) and not (isinstance(bases, list) and all(isinstance(b, str) for b in bases)):
+        raise RecipeError(
+            f"extends: expected a file or a list of files, found {bases!r}", where=own.locate(("extends",))
+        )
     merged: Any = OmegaConf.create({})
     sources = SourceMap()
     for base in [bases] if isinstance(bases, str) else bases:
@@ -92,6 +112,23 @@ def _parse_overrides(overrides: Sequence[str]) -> tuple[Any, SourceMap]:
         for end in range(1, len(keys) + 1):
             sources.places[keys[:end]] = Location("command line")
     return OmegaConf.from_dotlist(list(overrides)), sources
+
+
+def _check_override_stages(merged: Any, override: Any) -> None:
+    """Refuse an override of a stage that the recipe does not have, unless it makes one with `use`."""
+    stages = merged.get("stages") or {}
+    for name, entry in (override.get("stages") or {}).items():
+        if name in stages or (isinstance(entry, Mapping) and "use" in entry):
+            continue
+        names = [str(stage) for stage in stages]
+        fanned = next((stage for stage in names if str(name).startswith(f"{stage}-")), None)
+        close = difflib.get_close_matches(str(name), names, n=1)
+        if fanned:
+            fix = f"{name} comes from {fanned!r}: stages.{fanned}.per.{str(name)[len(fanned) + 1 :]}.KEY=VALUE"
+        else:
+            fix = f"did you mean {close[0]!r}?" if close else "name one of these"
+        found = f"no stage {str(name)!r} to override; there are: {', '.join(names)}"
+        raise RecipeError(found, fix=fix, where=Location("command line"))
 
 
 def _profile_patch(merged: Any, chosen: str, sources: SourceMap) -> Any:

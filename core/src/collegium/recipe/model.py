@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from collegium.component import Config, OfKind, Use
 from collegium.job import ErrorPolicy, EvaluationSpec
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
 
 
 class DomainConfig(Config):
@@ -31,7 +31,7 @@ class ModelConfig(Config):
 class AdmissionConfig(Config):
     """The gate that a teacher passes before it teaches."""
 
-    margin: float = 0.02
+    margin: float = Field(default=0.02, ge=-1, le=1)
     """Held-out score on its own domain by which a teacher must beat the student's start; `self` is exempt."""
     unscored: Literal["refuse", "admit"] = "refuse"
     """What to do with a teacher that cannot be evaluated here, such as a served one."""
@@ -52,7 +52,7 @@ class Recipe(Config):
     """Which entry of `profiles` is laid over the recipe."""
     profiles: dict[str, dict[str, Any]] = {}
     """Patches by profile: sizes, engines, launchers; the stages stay the same."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of everything; each stage derives its own from it."""
     models: dict[Name, ModelConfig] = {}
     """Models from outside, by name, for `init_from` and `reference`."""
@@ -72,7 +72,7 @@ class Recipe(Config):
     """Where metrics go besides the run directory."""
     checkpoint_every: int = Field(default=20, ge=1)
     """Optimizer steps between checkpoints."""
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=1024)
     """CPU threads per stage."""
 
     @field_validator("stages")
@@ -115,7 +115,7 @@ class StageEntry(Config):
 class GroupEntry(Config):
     """A group of stages that is repeated."""
 
-    rounds: int = Field(ge=1)
+    rounds: int = Field(ge=1, le=1000)
     """How often; stages are named ``group-rN-stage``."""
     stages: dict[Name, dict[str, Any]]
     """The group's stages."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +13,8 @@ import yaml
 
 from collegium.errors import Location, RecipeError
 
+MOST_KEYS = 100_000
+"""Keys and items of a recipe, aliases written out."""
 KeyPath = tuple[str, ...]
 
 
@@ -58,9 +62,19 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], SourceMap]:
         mark = getattr(error, "problem_mark", None)
         where = Location(str(path), mark.line + 1 if mark else None)
         raise RecipeError(f"not valid YAML: {getattr(error, 'problem', None) or error}", where=where) from error
+    if re.search(r"\$\{\s*oc\.env", text):
+        line = text[: text.index("oc.env")].count("\n") + 1
+        raise RecipeError(
+            "oc.env would write a variable's value into the run's files",
+            fix="give the value on the command line, or use a component option that names the variable",
+            where=Location(str(path), line),
+        )
     if not isinstance(data, dict):
         raise RecipeError(f"a recipe must be a mapping, found {type(data).__name__}", where=Location(str(path), 1))
-    return data, SourceMap(dict(_places(root, str(path), ())))
+    places = dict(itertools.islice(_places(root, str(path), ()), MOST_KEYS + 1))
+    if len(places) > MOST_KEYS:
+        raise RecipeError(f"more than {MOST_KEYS:,} keys, aliases written out", where=Location(str(path)))
+    return data, SourceMap(places)
 
 
 def _places(node: yaml.Node | None, file: str, path: KeyPath) -> Iterator[tuple[KeyPath, Location]]:

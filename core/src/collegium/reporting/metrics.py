@@ -11,7 +11,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the steps' metrics; empty for a stage without steps. A torn last line (after a kill) is left out."""
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_bytes().rstrip(b"\n").split(b"\n")
     found = []
     for number, line in enumerate(lines, 1):
         try:

@@ -57,9 +57,10 @@ class ProgressDisplay:
         if event.kind == "step":
             self._step(event)
         elif event.kind == "started":
-            self._say(f"{event.stage}: started ({event.text})")
+            self._say(f"{event.stage}: started")
         elif event.kind == "evaluated":
-            self._end(event)
+            if event.text:  # the run's own word, after the worker's
+                self._end(event)
         else:
             self._say(f"{event.stage}: {event.text}")
 

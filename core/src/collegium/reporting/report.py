@@ -57,7 +57,8 @@ def _domain(plan: Plan, domain: str, statuses: dict[str, dict[str, Any]]) -> dic
     scores = {
         stage_id: found["scores"][domain] for stage_id, found in statuses.items() if domain in found.get("scores", {})
     }
-    row: dict[str, Any] = {"scores": scores, "start": None, "teacher": None, "student": None, "headroom_captured": None}
+    keys = ("start", "teacher", "student", "headroom_captured", "tasks")
+    row: dict[str, Any] = {"scores": scores, **dict.fromkeys(keys)}
     students = [stage for stage in plan.stages.values() if stage.teachers and domain in stage.node.domains]
     if not students:
         evaluated = list(scores.values())
@@ -66,6 +67,8 @@ def _domain(plan: Plan, domain: str, statuses: dict[str, dict[str, Any]]) -> dic
     student = students[-1]
     start_id = student.node.inputs["init_from"][0]
     row["start"], row["student"] = scores.get(start_id), scores.get(student.id)
+    tasks = statuses[student.id].get("metrics", {}).get(f"evaluation/tasks/{domain}")
+    row["tasks"] = None if tasks is None else int(tasks)
     row["teacher"] = _teacher_score(student, domain, scores, row["start"])
     row["headroom_captured"] = headroom_captured(row["start"], row["teacher"], row["student"])
     return row

@@ -15,10 +15,11 @@ def _number(value: float | None) -> str:
 def print_report(console: Console, report: dict[str, Any]) -> None:
     """Print domain by (start, teacher, student, headroom captured), then every model in every domain."""
     table = Table(title=f"{report['recipe']}: {report['status']} in {report['seconds']:.0f} s")
-    for name in ("domain", "start", "teacher", "student", "headroom captured"):
+    for name in ("domain", "held-out tasks", "start", "teacher", "student", "headroom captured"):
         table.add_column(name, justify="left" if name == "domain" else "right")
     for name, row in report["domains"].items():
-        table.add_row(name, *(_number(row[key]) for key in ("start", "teacher", "student", "headroom_captured")))
+        figures = (_number(row[key]) for key in ("start", "teacher", "student", "headroom_captured"))
+        table.add_row(name, str(row["tasks"] or "-"), *figures)
     console.print(table)
     domains = list(report["domains"])
     models = Table(title="every model in every domain (held out)")

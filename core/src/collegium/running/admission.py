@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from collegium.errors import Problem, TeacherError
+from collegium.errors import Location, Problem, TeacherError
 from collegium.planning.plan import PlannedStage
 from collegium.recipe.model import AdmissionConfig
 
@@ -22,6 +22,7 @@ def admit_teachers(
     start: Mapping[str, float],
     scores: Mapping[str, Mapping[str, float]],
     gate: AdmissionConfig,
+    where: Location | None = None,
 ) -> None:
     """Compare each routed teacher's held-out score with the start's.
 
@@ -30,6 +31,7 @@ def admit_teachers(
         start: Domain to the held-out score in [0, 1] of the model that the student starts from.
         scores: Teacher name to domain to its score; a teacher that cannot be evaluated is not in it.
         gate: What the recipe asks of a teacher.
+        where: Where the recipe names the teachers.
 
     Raises:
         TeacherError: With one problem per teacher that is not good enough, or has no score.
@@ -43,6 +45,7 @@ def admit_teachers(
                     Problem(
                         f"{stage.id}: teacher {name!r} has no held-out score on {domain!r} to compare with the start's",
                         "let the stages be evaluated, or state admission: {unscored: admit}",
+                        where=where,
                     )
                 )
         elif own < start[domain] + gate.margin:
@@ -50,7 +53,8 @@ def admit_teachers(
                 Problem(
                     f"{stage.id}: teacher {name!r} scores {own:.3f} on {domain!r}, the student starts at "
                     f"{start[domain]:.3f}; expected at least {gate.margin:g} more",
-                    f"train it further, or hold the domain: teachers: {{{name}: self}}",
+                    f"train it further, hold the domain (teachers: {{{name}: self}}), or lower admission.margin",
+                    where=where,
                 )
             )
     if problems:

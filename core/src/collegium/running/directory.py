@@ -24,7 +24,18 @@ LOCK = "recipe.lock.json"
 EVENTS = "events.jsonl"
 REPORT = "report.json"
 HTML = "report.html"
+HELD = ".held"
+STORE = ".store"
 MARKERS = (RECIPE, LOCK, EVENTS, REPORT, HTML, "stages")
+
+
+def escape(value: Any) -> Any:
+    """Escape what would be interpolated when a resolved recipe is loaded again."""
+    if isinstance(value, dict):
+        return {key: escape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [escape(item) for item in value]
+    return value.replace("${", "\\${") if isinstance(value, str) else value
 
 
 class RunDirectory:
@@ -44,10 +55,11 @@ class RunDirectory:
         directory = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
+            ours = any((path / name).is_file() for name in (HELD, EVENTS, LOCK))
             directory.hold()
-            directory._set_earlier_run_aside()
+            directory._set_earlier_run_aside(ours=ours)
             (path / "stages").mkdir(exist_ok=True)
-            text = yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True)
+            text = yaml.safe_dump(escape(dict(resolved)), sort_keys=False, allow_unicode=True)
             (path / RECIPE).write_text(text, encoding="utf-8")
         except OSError as error:
             directory.release()
@@ -73,7 +85,7 @@ class RunDirectory:
         Raises:
             StoreError: If another process runs in it.
         """
-        held = os.open(self.path / ".held", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        held = os.open(self.path / HELD, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._held = held
@@ -81,20 +93,32 @@ class RunDirectory:
             os.close(held)
             raise StoreError(f"another process is running in {str(self.path)!r}", fix="wait, or --out DIR") from None
 
+    def remember_store(self, root: Path) -> None:
+        """Write down where the run's artifacts are, for `resume`."""
+        (self.path / STORE).write_text(str(root.resolve()) + "\n", encoding="utf-8")
+
+    def store_root(self) -> Path | None:
+        """Return where the run's artifacts are, if it was written down."""
+        path = self.path / STORE
+        return Path(path.read_text(encoding="utf-8").strip()) if path.is_file() else None
+
     def release(self) -> None:
         """Let the folder go."""
         if self._held is not None:
             os.close(self._held)
             self._held = None
 
-    def _set_earlier_run_aside(self) -> None:
+    def _set_earlier_run_aside(self, *, ours: bool) -> None:
+        """Move an earlier run to ``previous/N``; other people's files are refused and left as they are."""
         present = [name for name in MARKERS if (self.path / name).exists()]
         strangers = sorted(
-            item.name for item in self.path.iterdir() if item.name not in (*MARKERS, "previous", ".held", "worker.log")
+            item.name for item in self.path.iterdir() if item.name not in (*MARKERS, "previous", HELD, STORE)
         )
-        if strangers and not present:
+        if (strangers or present) and not ours:
+            (self.path / HELD).unlink()
             raise StoreError(
-                f"{str(self.path)!r} holds other files ({', '.join(strangers[:3])}), not a run", fix="--out NEW_DIR"
+                f"{str(self.path)!r} holds other files ({', '.join([*present, *strangers][:3])}), not a run",
+                fix="--out NEW_DIR",
             )
         if not present:
             return
@@ -111,9 +135,12 @@ class RunDirectory:
         return self.path / "stages" / stage_id
 
     def status(self, stage_id: str) -> dict[str, Any] | None:
-        """Return a stage's status, or None before its first start."""
-        path = self.stage(stage_id) / "status.json"
-        return read_json(path) if path.is_file() else None
+        """Return a stage's status; None before its first start, or if it cannot be read."""
+        try:
+            found = read_json(self.stage(stage_id) / "status.json")
+        except StoreError:  # missing, or torn: the stage is looked at anew
+            return None
+        return found if isinstance(found, dict) else None
 
     def set_status(self, stage_id: str, status: Mapping[str, Any]) -> None:
         """Write a stage's status."""
@@ -131,11 +158,13 @@ class RunDirectory:
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield the events; a line torn by a kill is skipped (only the last one can be)."""
         path = self.path / EVENTS
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        for line in path.read_bytes().split(b"\n") if path.is_file() else ():
             try:
-                yield json.loads(line)
+                event = json.loads(line)
             except ValueError:
                 continue
+            if isinstance(event, dict) and isinstance(event.get("time"), (int, float)) and "event" in event:
+                yield event
 
     def active_seconds(self) -> float:
         """Return the seconds that the run was alive, over all its starts."""

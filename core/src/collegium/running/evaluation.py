@@ -17,6 +17,11 @@ def evaluate_path(plan: Plan, model: str, domains: Mapping[str, DomainSpec], dir
     Raises:
         PolicyError: If the model cannot be read or evaluated.
     """
+    if not Path(model).is_dir() and model.count("/") != 1:
+        raise PolicyError(
+            f"{model!r} is neither a folder nor a hub name such as owner/name",
+            fix="a stage's model lies in RUN/stages/STAGE/model",
+        )
     recipe = plan.recipe
     job = StageJob(
         id="eval",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import time
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from collegium import events
+from collegium.builtin_components.executors import STOPPED
 from collegium.errors import CollegiumError, Problem, StoreError
 from collegium.job import StageEvent, StageJob, StageOutcome
 from collegium.kinds.executor import Executor
 from collegium.planning.fingerprint import digest, folder_digest
 from collegium.planning.plan import CHECKPOINT_TEACHER, Plan, PlannedStage
+from collegium.plugins.discovery import CORE
 from collegium.plugins.lifecycle import notify
 from collegium.reporting.report import make_report, write_report
 from collegium.running.admission import admit_teachers, routed_teachers
@@ -63,7 +66,8 @@ class Runner:
         try:
             self._run_stages()
         except BaseException as error:
-            self._finish("failed", str(error))
+            with contextlib.suppress(OSError):  # a full disk: the first error is the one to show
+                self._finish("failed", str(error) or type(error).__name__)
             stage = getattr(error, "stage", None)
             notify(self.plan.registry, "on_run_error", events.RunFailed(path, stage, str(error)))
             raise
@@ -84,19 +88,25 @@ class Runner:
         waiting = dict(self.plan.stages)
         done: set[str] = set(self.plan.recipe.models)
         running: dict[Future[None], str] = {}
+        if self.executor.slots == 1:  # in the main thread, where an interrupt reaches the stage itself
+            for stage in waiting.values():
+                self._run_stage(stage)
+            return
         with ThreadPoolExecutor(max_workers=self.executor.slots) as pool:
-            while waiting or running:
-                for stage in [s for s in waiting.values() if self._is_ready(s, done)]:
-                    if len(running) < self.executor.slots:
-                        running[pool.submit(self._run_stage, stage)] = stage.id
-                        del waiting[stage.id]
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    stage_id = running.pop(future)
-                    if future.exception() is not None:
-                        self.executor.close()  # the others stop too; their checkpoints stay
-                    future.result()
-                    done.add(stage_id)
+            try:
+                while waiting or running:
+                    for stage in [s for s in waiting.values() if self._is_ready(s, done)]:
+                        if len(running) < self.executor.slots:
+                            running[pool.submit(self._run_stage, stage)] = stage.id
+                            del waiting[stage.id]
+                    finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        stage_id = running.pop(future)
+                        future.result()
+                        done.add(stage_id)
+            except BaseException:
+                self.executor.close()  # the pool waits for its threads: what they wait for must end now
+                raise
 
     @staticmethod
     def _is_ready(stage: PlannedStage, done: set[str]) -> bool:
@@ -108,7 +118,7 @@ class Runner:
         earlier = self.directory.status(stage.id) or {}
         cached = self._take(stage, earlier)
         scores = self.store.scores(stage.scores_fingerprint) if stage.scores_fingerprint else None
-        evaluate = bool(stage.scores_fingerprint) and scores is None
+        evaluate = bool(stage.scores_fingerprint) and (scores is None or not cached)  # new weights: new scores
         if stage.teachers:  # a stored student, too: the recipe may ask more of its teachers than when it was made
             check_teacher_tokenizers(self.plan, stage, self.directory)
             self._admit(stage)
@@ -118,6 +128,8 @@ class Runner:
         outcome = self.store.outcome(stage.fingerprint)
         if stage.scores_fingerprint:
             self.scores[stage.id] = self.store.scores(stage.scores_fingerprint) or {}
+            counts = self.store.score_counts(stage.scores_fingerprint)
+            outcome = {**outcome, "metrics": {**outcome["metrics"], **counts}}
         made_here = not cached or (
             earlier.get("fingerprint") == stage.fingerprint and earlier.get("status") == "completed"
         )
@@ -141,7 +153,8 @@ class Runner:
             for domain in stage.routes if source.source in self.plan.recipe.models else ():
                 start |= self._evaluate(stage, job, source.path, domain)
             start |= self.scores.get(source.source, {})
-        admit_teachers(stage, start, scores, self.plan.recipe.admission)
+        where = self.plan.loaded.sources.locate((*stage.node.path, "teachers"))
+        admit_teachers(stage, start, scores, self.plan.recipe.admission, where)
 
     def _evaluate(self, stage: PlannedStage, job: StageJob, model: str, domain: str) -> dict[str, float]:
         """Evaluate a model that no stage made on one domain; its score is remembered by the model's content."""
@@ -159,7 +172,7 @@ class Runner:
             if outcome.status != "completed":
                 self._fail(stage, outcome)
             scores = outcome.scores
-            self.store.put_scores(key, scores, f"admission to {stage.id}")
+            self.store.put_scores(key, outcome)
         return scores
 
     def _take(self, stage: PlannedStage, earlier: dict[str, Any]) -> bool:
@@ -167,7 +180,7 @@ class Runner:
         if not self.store.has(stage.fingerprint):
             return False
         folder = self.directory.stage(stage.id)
-        if earlier.get("fingerprint") == stage.fingerprint and earlier.get("status") in ("completed", "cached"):
+        if self.store.holds(stage.fingerprint, folder):
             return True
         try:
             for name in ("model", "data", "checkpoints", "output"):
@@ -203,7 +216,7 @@ class Runner:
                 shutil.rmtree(folder / path.name, ignore_errors=True)
                 path.rename(folder / path.name)
         if evaluate:
-            self.store.put_scores(stage.scores_fingerprint, outcome.scores, stage.id)
+            self.store.put_scores(stage.scores_fingerprint, outcome)
         shutil.rmtree(folder / "output", ignore_errors=True)
 
     def _listen(self, event: StageEvent) -> None:
@@ -213,13 +226,14 @@ class Runner:
 
     def _fail(self, stage: PlannedStage, outcome: StageOutcome) -> None:
         status = {"id": stage.id, "use": stage.entry.id, "fingerprint": stage.fingerprint}
-        self.directory.set_status(stage.id, {**status, "status": "failed", "problem": outcome.problem})
+        ending = "stopped" if outcome.kind == STOPPED else "failed"
+        self.directory.set_status(stage.id, {**status, "status": ending, "problem": outcome.problem})
         self.directory.event("stage-failed", stage=stage.id, problem=outcome.problem)
         error = StageFailed.of(
             [
                 Problem(
                     f"stage {stage.id!r} failed: {outcome.kind}: {outcome.problem}",
-                    f"mend it, then: collegium resume {self.directory.path}",
+                    self._way_on(outcome.owner),
                     outcome.owner,
                     self.plan.loaded.sources.locate(stage.node.path),
                 )
@@ -227,6 +241,12 @@ class Runner:
         )
         error.stage = stage.id  # type: ignore[attr-defined]
         raise error
+
+    def _way_on(self, owner: str | None) -> str:
+        """Say how to go on: a package that is mended is another one, which a resume refuses."""
+        if owner in {None, CORE}:
+            return f"mend it, then: collegium resume {self.directory.path}"
+        return f"mend {owner}, then run the recipe again (finished stages come from the store)"
 
     def _complete(self, stage: PlannedStage, outcome: dict[str, Any], status: str, seconds: float) -> None:
         self.directory.set_status(

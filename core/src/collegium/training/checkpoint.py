@@ -25,7 +25,7 @@ class Checkpoints:
         keep: How many of the newest to keep.
     """
 
-    def __init__(self, folder: Path, keep: int = 1) -> None:
+    def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder = folder
         self.keep = keep
 
@@ -42,22 +42,26 @@ class Checkpoints:
             shutil.rmtree(self.folder / old)
 
     def latest(self) -> dict[str, Any] | None:
-        """Read the newest complete checkpoint; None if there is none.
+        """Read the newest checkpoint that can be read; None if there is none.
+
+        A damaged one is passed over: from an earlier one the stage comes to the same numbers.
 
         Raises:
-            PolicyError: If its file cannot be read.
+            PolicyError: If there are checkpoints and none can be read.
         """
-        names = self._complete()
-        if not names:
-            return None
-        path = self.folder / names[-1] / STATE_FILE
-        try:
-            return dict(torch.load(path, map_location="cpu", weights_only=True))
-        except Exception as error:
-            raise PolicyError(
-                f"checkpoint {str(path)!r} cannot be read: {error}",
-                fix="delete its folder; the stage then starts earlier",
-            ) from error
+        failure: PolicyError | None = None
+        for name in reversed(self._complete()):
+            path = self.folder / name / STATE_FILE
+            try:
+                return dict(torch.load(path, map_location="cpu", weights_only=True))
+            except Exception as error:
+                failure = failure or PolicyError(
+                    f"checkpoint {str(path)!r} cannot be read: {error}",
+                    fix="delete its folder; the stage then starts earlier",
+                )
+        if failure is not None:
+            raise failure
+        return None
 
     def clear(self) -> None:
         """Remove all checkpoints."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import torch
 
 from collegium.component import Kind, Use
+from collegium.error_budget import ErrorBudget
 from collegium.errors import DataError, RecipeError
 from collegium.events import RolloutsJudged, StepFinished
 from collegium.job import DomainSpec, StageEvent, StageJob
@@ -19,11 +21,14 @@ from collegium.kinds.reward import RewardContext
 from collegium.kinds.stage import Edge
 from collegium.kinds.tasks import TaskSource
 from collegium.kinds.teacher import Teacher
+from collegium.kinds.verifier import Verifier
 from collegium.plugins.lifecycle import notify
 from collegium.task import Demonstration, Sample, Split, Task
 from collegium.training.checkpoint import Checkpoints
 from collegium.training.journal import Journal, finite
 from collegium.verdict import Score, Verdict
+
+logger = logging.getLogger(__name__)
 
 Listener: TypeAlias = Callable[[StageEvent], None]
 
@@ -106,7 +111,9 @@ class StageContext:
         """Tokens sampled so far in this stage."""
         self.evaluation_metrics: dict[str, float] = {}
         """What evaluation counts besides its scores."""
-        self._built: dict[str, Domain] = {}
+        self.budgets: dict[str, ErrorBudget] = {}
+        """The error budgets of the stage's verifiers and reward source, whose state a checkpoint holds."""
+        self._verifiers: dict[str, Verifier] = {}
         self._to_close: list[Any] = []
         self.directory.mkdir(parents=True, exist_ok=True)
 
@@ -122,8 +129,8 @@ class StageContext:
 
     @cached_property
     def evaluation_domains(self) -> dict[str, Domain]:
-        """The domains that its model is evaluated on; those that it also trains on are the same objects."""
-        return {name: self._domain(spec) for name, spec in self.job.evaluate_on.items()}
+        """The domains that its model is evaluated on; their judges count errors apart from the training's."""
+        return {name: self._domain(spec, evaluation=True) for name, spec in self.job.evaluate_on.items()}
 
     def tasks(self, split: Split) -> dict[str, list[Task]]:
         """Return every domain's tasks of a split."""
@@ -135,7 +142,32 @@ class StageContext:
 
     def texts(self) -> dict[str, list[str]]:
         """Return every domain's raw text; a domain may have none."""
-        return {name: list(domain.source.texts()) for name, domain in self.domains.items()}
+        texts = {name: list(domain.source.texts()) for name, domain in self.domains.items()}
+        for name, found in texts.items():
+            self.refuse_held_out(found, f"the texts of domain {name!r}")
+        return texts
+
+    @cached_property
+    def held_out_tasks(self) -> list[Task]:
+        """The held-out tasks of every domain that the stage trains or is evaluated on."""
+        domains = {**self.evaluation_domains, **self.domains}
+        return [task for domain in domains.values() for task in domain.source.tasks("heldout")]
+
+    def refuse_held_out(self, texts: Iterable[str], what: str) -> None:
+        """Refuse training text that begins with a held-out prompt.
+
+        Raises:
+            DataError: If there is one; scores on that prompt would mean nothing.
+        """
+        prompts = {task.prompt_text for task in self.held_out_tasks} - {""}
+        lengths = sorted({len(prompt) for prompt in prompts})
+        for text in texts:
+            found = next((text[:length] for length in lengths if text[:length] in prompts), None)
+            if found is not None:
+                raise DataError(
+                    f"{what} hold the held-out prompt {found!r}; scores on it would mean nothing",
+                    fix="take it out of the training data, or out of the held-out tasks",
+                )
 
     def inputs(self, edge: Edge) -> list[str]:
         """Return the folders or hub names that an edge gives, in the recipe's order."""
@@ -189,7 +221,9 @@ class StageContext:
         source = self.build(use, "reward")
         source.prepare(self.reward_context)
         owner, name = _owner(use)
-        return RewardJudge(source, owner=owner, name=name, policy=self.job.errors)
+        judge = RewardJudge(source, owner=owner, name=name, policy=self.job.errors)
+        self.budgets[f"reward {use.use}"] = judge.budget
+        return judge
 
     def emit(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
         """Report one optimizer step: to the journal, the listener and the plugins' hooks."""
@@ -212,17 +246,22 @@ class StageContext:
 
     def close(self) -> None:
         """Release engines, reward sources and verifiers."""
-        for component in [*self._to_close, *(domain.judge for domain in self._built.values())]:
-            component.close()
+        for component in dict.fromkeys([*self._to_close, *self._verifiers.values()]):
+            try:
+                component.close()
+            except Exception as error:  # what the stage made stands; the fault is reported
+                logger.warning("%s could not close: %s: %s", type(component).__qualname__, type(error).__name__, error)
 
-    def _domain(self, spec: DomainSpec) -> Domain:
+    def _domain(self, spec: DomainSpec, *, evaluation: bool = False) -> Domain:
+        """Build a domain; a verifier that serves training and evaluation is built once, its judges are two."""
         key = spec.model_dump_json()
-        if key not in self._built:
-            owner, name = _owner(spec.verifier)
-            verifier = self.build(spec.verifier, "verifier")
-            judge = Judge(verifier, owner=owner, name=name, policy=self.job.errors, domain=spec.name)
-            self._built[key] = Domain(spec.name, self.build(spec.task, "task"), judge)
-        return self._built[key]
+        if key not in self._verifiers:
+            self._verifiers[key] = self.build(spec.verifier, "verifier")
+        owner, name = _owner(spec.verifier)
+        judge = Judge(self._verifiers[key], owner=owner, name=name, policy=self.job.errors, domain=spec.name)
+        if not evaluation:
+            self.budgets[f"domain {spec.name}"] = judge.budget
+        return Domain(spec.name, self.build(spec.task, "task"), judge)
 
 
 def _owner(use: Use) -> tuple[str, str]:

@@ -18,6 +18,9 @@ from torch import Tensor
 from collegium.training.logprobs import CHUNK
 from collegium.training.vocabulary import Rule, logits_of, over_vocabulary
 
+MAX_LOG_RATIO = 20.0
+"""Log-ratios are clamped to this size before they are exponentiated: one broken token cannot make a loss infinite."""
+
 
 def k1(current: Tensor, reference: Tensor) -> Tensor:
     """Return ``log p - log q`` of the sampled tokens: unbiased as a value.
@@ -41,7 +44,7 @@ def k3(current: Tensor, reference: Tensor) -> Tensor:
 
     Differentiated on samples of ``p`` its expected gradient is that of the *forward* KL ``D(q || p)``.
     """
-    log_ratio = reference - current
+    log_ratio = (reference - current).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     return torch.expm1(log_ratio) - log_ratio
 
 
@@ -50,7 +53,7 @@ def corrected_k3(current: Tensor, reference: Tensor, old: Tensor) -> Tensor:
 
     The gradient runs through the ratio as well; that is what makes it right (DeepSeek-V3.2).
     """
-    return (current - old).exp() * k3(current, reference)
+    return (current - old).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() * k3(current, reference)
 
 
 def exact_reverse_kl(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -55,11 +56,16 @@ def evaluate_domains(
     """
     engine = engine or TransformersEngine()
     engine.sync(policy, 0)
-    return {name: _evaluate(policy, domain, spec, engine) for name, domain in domains.items()}
+    found = {name: _evaluate(policy, domain, spec, engine) for name, domain in domains.items()}
+    return {name: score for name, score in found.items() if score is not None}
 
 
-def _evaluate(policy: LanguageModel, domain: Domain, spec: EvaluationSpec, engine: Engine) -> DomainScore:
-    tasks = domain.tasks("heldout")[: spec.limit]
+def _evaluate(policy: LanguageModel, domain: Domain, spec: EvaluationSpec, engine: Engine) -> DomainScore | None:
+    """Return a domain's score; None if its verifier spent its error budget and the recipe quarantines the domain."""
+    tasks = domain.tasks("heldout")
+    if spec.limit is not None and spec.limit < len(tasks):  # not the first ones, which may be of one sort
+        chosen = random.Random(0).sample(range(len(tasks)), spec.limit)
+        tasks = [tasks[index] for index in sorted(chosen)]
     if not tasks:
         raise DataError(
             f"domain {domain.name!r}: evaluation.limit {spec.limit} leaves no held-out task", fix="raise it"
@@ -71,15 +77,17 @@ def _evaluate(policy: LanguageModel, domain: Domain, spec: EvaluationSpec, engin
         made = generate(engine, prompts, spec.sampling, seed=start)
         completions = [to_completion(each, policy.tokenizer, policy.stop_ids) for each in made]
         samples += [Sample(task, completion) for task, completion in zip(chunk, completions, strict=True)]
-    return _summarise(domain, samples, domain.judge.judge(samples))
+    verdicts = domain.judge.judge(samples)
+    return None if domain.judge.quarantined else _summarise(domain, samples, verdicts, spec.min_scored)
 
 
-def _summarise(domain: Domain, samples: list[Sample], verdicts: list[Verdict]) -> DomainScore:
+def _summarise(domain: Domain, samples: list[Sample], verdicts: list[Verdict], min_scored: float) -> DomainScore:
     scores = [verdict.value for verdict in verdicts if isinstance(verdict, Score)]
-    if not scores:
+    if not scores or len(scores) < min_scored * len(samples):
+        other = next(verdict for verdict in verdicts if not isinstance(verdict, Score))
         raise VerifierError(
-            f"domain {domain.name!r}: none of {len(samples)} held-out completions got a score; the first verdict: "
-            f"{verdicts[0]}",
+            f"domain {domain.name!r}: {len(scores) or 'none'} of {len(samples)} held-out completions got a score, at "
+            f"least {min_scored:.0%} must; the first other verdict: {other}",
             fix="check the verifier and the fields of the domain's tasks",
             owner=domain.judge.owner,
         )

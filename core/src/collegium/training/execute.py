@@ -35,8 +35,8 @@ def run_job(job: StageJob, registry: Components, listener: Listener) -> StageOut
     try:
         notify(registry, "before_stage", StageStarted(job.id, job.use))
         scores = _train_and_evaluate(context)
-    except Exception as error:
-        logger.exception("stage %s failed", job.id)
+    except (Exception, SystemExit) as error:  # a plugin's sys.exit is a failure, whatever its code
+        logger.error("stage %s failed: %s", job.id, error, exc_info=not isinstance(error, CollegiumError))
         outcome = _failure(context, error, time.perf_counter() - started)
         notify(registry, "on_stage_error", StageFailed(job.id, job.use, outcome.problem, outcome.owner))
         return outcome
@@ -75,13 +75,14 @@ def _train_and_evaluate(context: StageContext) -> dict[str, float]:
     results = evaluate_domains(policy, context.evaluation_domains, job.evaluation)
     for domain, result in results.items():
         counts = {"abstained": result.abstained, "errors": result.errors, "truncated": result.truncated}
+        counts["tasks"] = result.tasks
         context.evaluation_metrics |= {f"evaluation/{name}/{domain}": float(count) for name, count in counts.items()}
     scores = {domain: result.score for domain, result in results.items()}
     context.listener(StageEvent(stage=job.id, kind="evaluated", metrics=scores))
     return scores
 
 
-def _failure(context: StageContext, error: Exception, seconds: float) -> StageOutcome:
+def _failure(context: StageContext, error: BaseException, seconds: float) -> StageOutcome:
     ours = isinstance(error, CollegiumError)
     owner = error.owner if isinstance(error, CollegiumError) else context.job.use.rpartition("/")[0] or None
     return StageOutcome(

@@ -39,14 +39,17 @@ class Journal:
         """Drop every line of a later step, and a line that was not finished."""
         for path in (self.metrics_path, self.samples_path):
             if path.exists():
-                _rewrite(path, [line for line in path.read_text().splitlines() if _belongs(line, step)])
+                _rewrite(
+                    path,
+                    [line for line in path.read_bytes().decode("utf-8", "replace").split("\n") if _belongs(line, step)],
+                )
 
     def last_metrics(self) -> dict[str, float]:
         """Return the metrics of the last step; empty if there is none."""
         if not self.metrics_path.exists():
             return {}
-        lines = self.metrics_path.read_text().splitlines()
-        return {name: value for name, value in json.loads(lines[-1]).items() if name != "step"} if lines else {}
+        lines = self.metrics_path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        return {name: value for name, value in json.loads(lines[-1]).items() if name != "step"} if lines[-1] else {}
 
 
 def finite(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -64,7 +67,7 @@ def _belongs(line: str, step: int) -> bool:
 def _append(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     try:
         with path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            file.writelines(json.dumps(row) + "\n" for row in rows)
     except OSError as error:
         raise StoreError(
             f"cannot write {str(path)!r}: {error}", fix="free space, or check the folder's rights"

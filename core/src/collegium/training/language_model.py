@@ -6,6 +6,7 @@ Shapes: ``B`` sequences, ``T`` tokens, ``N`` trained tokens in row-major mask or
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -13,22 +14,17 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from collegium.errors import PolicyError
+from collegium.model_files import check_model_folder, is_local
 from collegium.training.batch import RolloutBatch
 from collegium.training.logprobs import scatter_to_tokens, token_logprobs
+from collegium.training.packing_probe import keeps_apart
 from collegium.training.shared_prompts import share_prompts
 from collegium.training.tokenizers import TokenizerIdentity, end_of_sequence
 
-__all__ = ["HiddenStates", "LanguageModel", "TokenizerIdentity", "check_checkpoint"]
+__all__ = ["HiddenStates", "LanguageModel", "TokenizerIdentity"]
 
-WEIGHT_FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
 LOGIT_OPTIONS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 """Options of configurations that change logits after the head."""
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
 
 
 class HiddenStates(nn.Module):
@@ -75,8 +71,8 @@ class LanguageModel:
         Raises:
             PolicyError: If the folder is not a checkpoint, or its logits are not a linear map of its hidden states.
         """
-        if _is_folder(path):
-            check_checkpoint(path)
+        if is_local(str(path)):
+            check_model_folder(path)
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(path))
             model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype)
@@ -152,16 +148,28 @@ class LanguageModel:
     def can_pack(self, longest: int) -> bool:
         """Tell whether a mask of ours can keep sequences of up to `longest` tokens in one row apart.
 
-        It cannot where attention takes no mask, a layer has a memory besides attention, or a window would be shorter.
+        It cannot where attention takes no mask, a layer has a memory besides attention, positions are counted from
+        the row's start, or a window would be shorter. What the configuration does not say is tried out, once.
         """
         config = self.model.config
-        window = getattr(config, "sliding_window", None)
+        windows = [getattr(config, name, None) for name in ("sliding_window", "window_size", "attention_window")]
         layers = set(getattr(config, "layer_types", None) or ["full_attention"])
         return (
             config._attn_implementation in ("sdpa", "eager")
             and layers <= {"full_attention", "sliding_attention"}
-            and (not window or longest <= window)
+            and all(not window or (isinstance(window, int) and longest <= window) for window in windows)
+            and self._keeps_apart
         )
+
+    @cached_property
+    def _keeps_apart(self) -> bool:
+        """Whether two completions behind one shared prompt get the states that each gets in a row of its own."""
+        was_training = self.model.training
+        self.model.train(False)
+        try:
+            return keeps_apart(self.hidden_states, len(self.head), self.device, self.model.dtype)
+        finally:
+            self.model.train(was_training)
 
     def predicting_states(self, batch: RolloutBatch) -> Tensor:
         """Return the states that predict the batch's trained tokens, ``[N, D]``; a prompt of many rows is run once."""
@@ -205,30 +213,3 @@ class LanguageModel:
         """Write model and tokenizer to a folder that `load` and `from_pretrained` read."""
         self.model.save_pretrained(str(path))
         self.tokenizer.save_pretrained(str(path))
-
-
-def check_checkpoint(path: str | Path) -> None:
-    """Check that a folder holds a model that can be loaded: config, weights, tokenizer.
-
-    Raises:
-        PolicyError: If it does not; says what is missing.
-    """
-    folder = Path(path)
-    missing = [] if (folder / "config.json").is_file() else ["config.json"]
-    if not any((folder / name).is_file() for name in WEIGHT_FILES):
-        missing.append(f"weights (one of {', '.join(WEIGHT_FILES[:2])})")
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        missing.append("a tokenizer (tokenizer.json)")
-    if not folder.is_dir():
-        missing = ["the folder itself"]
-    if missing:
-        raise PolicyError(
-            f"{str(folder)!r} is not a model checkpoint: {', '.join(missing)} missing",
-            fix="point to a folder written by save_pretrained (model and tokenizer), or run the stage that makes it",
-        )
-
-
-def _is_folder(path: str | Path) -> bool:
-    """Tell a local path from a hub name (``name`` or ``owner/name``)."""
-    text = str(path)
-    return Path(text).exists() or text.startswith((".", "/", "~")) or text.count("/") > 1

@@ -86,6 +86,8 @@ class StepLoop:
             self.trainer.load_state_dict(state["trainer"])
             for name, holder in self.states.items():
                 holder.load_state_dict(state["states"][name])
+            for name, budget in self.context.budgets.items():
+                budget.load_state_dict(state["budgets"][name])
             self.context.rollouts, self.context.tokens_generated = state["counters"]
             set_random_state(state["random"])
             self.context.message(f"resumes after step {done} of {self.total}")
@@ -98,6 +100,7 @@ class StepLoop:
             "job": self._job,
             "trainer": self.trainer.state_dict(),
             "states": {name: holder.state_dict() for name, holder in self.states.items()},
+            "budgets": {name: budget.state_dict() for name, budget in self.context.budgets.items()},
             "counters": [self.context.rollouts, self.context.tokens_generated],
             "random": random_state(),
         }
@@ -118,6 +121,8 @@ class StepLoop:
 
 def job_digest(job: StageJob) -> str:
     """Return a digest of what decides a stage's numbers; a checkpoint is only of use to a job with the same one."""
+    if job.fingerprint:  # it covers all of them, and not where they lie
+        return job.fingerprint
     decisive = job.model_dump_json(
         include={
             "id",

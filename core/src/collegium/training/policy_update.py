@@ -27,7 +27,7 @@ from collegium.training.streams import TokenStreams, require
 from collegium.training.trainer import Trainer
 
 SequenceWeights: TypeAlias = Callable[[RolloutBatch], Tensor]
-"""Returns what each row of an optimizer step counts, ``[B]``."""
+"""Returns what each row of a batch counts, ``[B]``; a minibatch's rows keep the weights that they have in the batch."""
 
 
 class PolicyUpdate:
@@ -53,15 +53,18 @@ class PolicyUpdate:
         """Train on the batch and return the metrics, averaged over its optimizer steps."""
         started = time.perf_counter()
         gathered: defaultdict[str, list[float]] = defaultdict(list)
+        weights = self.sequence_weights(batch) if self.sequence_weights else torch.ones(len(batch))
         for _ in range(self.config.epochs):
             for rows in _split(len(batch), self.config.minibatches, rng):
-                for name, value in self._step(batch.select(rows)).items():
+                if not bool(weights[rows].any()):
+                    continue  # nothing weighs: a step on a zero gradient would still move along AdamW's momentum
+                for name, value in self._step(batch.select(rows), weights[rows]).items():
                     gathered[name].append(value)
         means = {name: sum(values) / len(values) for name, values in gathered.items()}
         return {**means, "time/train": time.perf_counter() - started}
 
-    def _step(self, batch: RolloutBatch) -> dict[str, float]:
-        batch.token_weights = self._token_weights(batch)
+    def _step(self, batch: RolloutBatch, sequence_weights: Tensor) -> dict[str, float]:
+        batch.token_weights = self._token_weights(batch, sequence_weights)
         stats = TokenStats(batch)
         losses = [partial(self._loss_of, batch, rows, stats) for rows in micro_batches(batch, self.config.micro_batch)]
         metrics = self.trainer.step(losses, [sample.task.id for sample in batch.samples])
@@ -89,11 +92,11 @@ class PolicyUpdate:
             self._resident = (head, head.to(self.trainer.policy.device))
         return self._resident[1]
 
-    def _token_weights(self, batch: RolloutBatch) -> Tensor:
+    def _token_weights(self, batch: RolloutBatch, sequence_weights: Tensor) -> Tensor:
         return token_weights(
             batch.completion_mask,
             self.config.aggregation,
-            sequence_weights=self.sequence_weights(batch) if self.sequence_weights else None,
+            sequence_weights=sequence_weights,
             constant=self.config.sampling.max_tokens if self.config.aggregation == "constant" else None,
         )
 

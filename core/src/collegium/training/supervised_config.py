@@ -22,3 +22,7 @@ class SupervisedConfig(OptimizerConfig):
     """Most tokens of a row, and so of an example. Attention's cost grows with it: a few examples a row are best."""
     micro_batch: int = Field(default=16, ge=1)
     """Rows of one forward and backward pass."""
+
+    def judges(self) -> bool:
+        """Learning from given text asks no verifier."""
+        return False

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from collegium.errors import DataError
-from collegium.task import Demonstration
+from collegium.task import Demonstration, Task
 from collegium.training.packing import Example
 from collegium.training.tokenizers import Prompt, encode_completion, encode_prompt
 
@@ -51,6 +51,25 @@ def read_examples(tokenizer: PreTrainedTokenizerBase, path: Path) -> list[Exampl
     if not examples:
         raise DataError(f"{str(file)!r} has no row, expected at least one", fix="run the step that makes it again")
     return examples
+
+
+def refuse_held_out(
+    tokenizer: PreTrainedTokenizerBase, examples: Iterable[Example], tasks: Iterable[Task], what: str
+) -> None:
+    """Refuse examples whose prompt is a held-out task's.
+
+    Raises:
+        DataError: If there is one; scores on that task would mean nothing.
+    """
+    prompts = {tuple(encode_prompt(tokenizer, task.prompt)): task.id for task in tasks}
+    for example in examples:
+        found = prompts.get(tuple(example.token_ids[: example.start]))
+        if found is not None:
+            raise DataError(
+                f"{what!r}: row {example.name!r} has the prompt of the held-out task {found!r}; scores on it would "
+                "mean nothing",
+                fix="take the row out of the training data",
+            )
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

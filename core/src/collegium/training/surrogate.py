@@ -13,8 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MAX_LOG_RATIO = 20.0
-"""Log-ratios are cut here (a ratio of 5e8), so that one broken token cannot make the whole loss infinite."""
+from collegium.training.divergence import MAX_LOG_RATIO
 
 
 def token_ratio(current: Tensor, old: Tensor) -> Tensor:

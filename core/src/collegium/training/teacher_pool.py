@@ -124,8 +124,8 @@ class TeacherPool:
         if scores.shape != mask.shape:
             raise self._malformed(name, f"log-probs of shape {list(scores.shape)} for a batch of {list(mask.shape)}")
         values = scores[mask]
-        if not bool(torch.isfinite(values).all()) or bool((values > 1e-4).any()):
-            raise self._malformed(name, "log-probs that are positive or not finite")
+        if bool(values.isnan().any()) or bool((values > 1e-4).any()):  # minus infinity is a probability of 0
+            raise self._malformed(name, "log-probs that are positive or not numbers")
         return scores
 
     def _malformed(self, name: str, found: str) -> TeacherError:

@@ -33,6 +33,8 @@ class Outcome(Advantage):
     def per_token(self, batch: RolloutBatch) -> Tensor:
         """Return the term, ``[B, T]``."""
         rewards, overlong = batch.rewards, self.config.overlong
+        if self.config.missing_eos is not None:
+            rewards = torch.where(batch.truncated & ~rewards.isnan(), self.config.missing_eos, rewards)
         if overlong:
             rewards = rewards + overlong_penalty(batch.completion_lengths, overlong.limit, overlong.buffer)
         advantage, _ = group_relative(rewards, batch.groups, std=self.config.std)

@@ -97,6 +97,8 @@ class OutcomeConfig(Config):
     """Divide by the group's standard deviation (GRPO); off: Dr. GRPO, OLMo 3, DeepSeek-V3.2."""
     overlong: OverlongConfig | None = None
     """Penalty of long completions, added to the reward. Default: none."""
+    missing_eos: float | None = None
+    """Reward of a completion cut at the token limit, in place of its score (Tulu 3: -10). Default: its score stands."""
 
 
 class KlPenaltyConfig(Config):

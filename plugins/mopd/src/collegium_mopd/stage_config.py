@@ -36,3 +36,7 @@ class MopdConfig(RolloutConfig):
     """Weight of the group-relative reward beside the distillation term (alpha in MiMo-V2-Flash, Eq. 9)."""
     reward: UseReward = Use(use="collegium/domain-verifier")
     """What scores the rollouts, where `outcome_weight` is positive."""
+
+    def judges(self) -> bool:
+        """Only an outcome term asks verifiers."""
+        return self.outcome_weight > 0

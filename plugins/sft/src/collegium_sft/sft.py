@@ -15,7 +15,7 @@ from collegium.training.language_model import LanguageModel
 from collegium.training.packing import Example
 from collegium.training.seeds import derive
 from collegium.training.supervised import train_on_examples
-from collegium.training.supervised_data import demonstration_examples, read_examples
+from collegium.training.supervised_data import demonstration_examples, read_examples, refuse_held_out
 from collegium_sft.configs import SftConfig
 from collegium_sft.selection import chosen_domains
 
@@ -39,7 +39,9 @@ class SftStage(Stage):
         examples = demonstration_examples(policy.tokenizer, self.demonstrations(context))
         files = [*([self.config.data] if self.config.data else []), *context.inputs("data_from")]
         for file in files:
-            examples += read_examples(policy.tokenizer, Path(file))
+            rows = read_examples(policy.tokenizer, Path(file))
+            refuse_held_out(policy.tokenizer, rows, context.held_out_tasks, file)
+            examples += rows
         if not examples:
             raise DataError(
                 f"stage {context.job.id!r} has nothing to imitate: no domain has demonstrations and no data is given",

@@ -18,9 +18,9 @@ OWNER = "collegium-teacher-python"
 class PythonTasks(TaskSource):
     """Prompts such as ``int: add 3, mul 4 = ``, completed by the body of ``def f(x): return``, run against tests.
 
-    Every task's tests tell the right order of the steps from the reverse. A hash of the prompt holds out a share of the
-    programs. Of the demonstrations, `right_share` do the first step first (``"right"``), the others the last step first
-    (``"reversed"``).
+    Every task's tests tell the right order of the steps from the reverse. A hash of the two steps, whatever their order
+    and the argument's type, holds out a share of the programs. Of the demonstrations, `right_share` do the first step
+    first (``"right"``), the others the last step first (``"reversed"``).
     """
 
     class Config(Config):
@@ -84,8 +84,14 @@ class PythonTasks(TaskSource):
         return splits
 
     def _split_of(self, program: Program) -> Split:
-        """Hold out by prompt, so that a program stays on its side whatever else the options add."""
-        fraction = int.from_bytes(hashlib.sha256(program.prompt.encode()).digest()[:8]) / 2**64
+        """Hold out by the pair of steps, in whatever order and for whatever argument.
+
+        A program's reverse has for its right answer the program's wrong one, and a twin of another type has the very
+        same answer: on opposite sides, either would show in training what is held out. Whatever else the options add,
+        a pair stays on its side.
+        """
+        pair = "|".join(sorted(step.name for step in program.steps))
+        fraction = int.from_bytes(hashlib.sha256(pair.encode()).digest()[:8]) / 2**64
         return "heldout" if fraction < self.config.heldout_share else "train"
 
     def _demonstrate(self, program: Program, tests: list[str], draw: float) -> Demonstration:

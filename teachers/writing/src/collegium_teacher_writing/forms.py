@@ -69,11 +69,27 @@ def write(words: Sequence[str], forms: Sequence[Form]) -> str:
 
 
 def instructions(words: Sequence[str], forms: Sequence[Form]) -> dict[str, Any]:
-    """Return the task data that an IFEval verifier reads: every word there, no further word, and the forms."""
+    """Return the task data that an IFEval verifier reads: the words, in order and alone, and the forms.
+
+    Two bounds make the number of words exact: one word more or less, or two run together, is wrong. Capitals that are
+    not asked for are forbidden, so that writing them always does not pay.
+    """
     total = len(words) + sum(form.extra_words for form in forms)
-    checks = [
+    checks: list[tuple[str, dict[str, Any]]] = [
         ("keywords:existence", {"keywords": list(words)}),
+        ("length_constraints:number_words", {"relation": "at least", "num_words": total}),
         ("length_constraints:number_words", {"relation": "less than", "num_words": total + 1}),
+        ("startend:end_checker", {"end_phrase": _ending_of(words, forms)}),
         *((form.instruction, form.kwargs(total)) for form in forms),
     ]
+    if CAPITALS not in forms:
+        checks.append((CAPITALS.instruction, {"capital_relation": "less than", "capital_frequency": 1}))
     return {"instruction_id_list": [name for name, _ in checks], "kwargs": [kwargs for _, kwargs in checks]}
+
+
+def _ending_of(words: Sequence[str], forms: Sequence[Form]) -> str:
+    """Return the right text from its first word on: IFEval compares ends up to case and quotation marks.
+
+    Nothing but the order of the words needs it: keywords may stand in any.
+    """
+    return write(words, forms).strip('*" ').lower()

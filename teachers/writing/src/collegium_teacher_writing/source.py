@@ -50,7 +50,7 @@ class WritingTasks(TaskSource):
         """Words per task."""
         train: int = Field(default=2400, ge=1)
         """Training tasks."""
-        heldout: int = Field(default=128, ge=1)
+        heldout: int = Field(default=200, ge=1)
         """Held-out tasks."""
         right_share: float = Field(default=0.35, ge=0, le=1)
         """Share of right demonstrations."""

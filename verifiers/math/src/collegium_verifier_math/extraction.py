@@ -14,6 +14,7 @@ _BETWEEN_BOXES = re.compile(
 )
 _SENTENCE_END = re.compile(r"\.\s+[A-Z]")
 _EDGES = " \t\r\n*`"
+_CLOSERS = _EDGES + "$.)]\\"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,12 @@ class Extraction:
     Args:
         text: The answer: LaTeX or plain text.
         how: Which rule found it; `whole` is the only one without a mark in the text.
+        after: What else the completion says after it; marks that only close a formula are left out.
     """
 
     text: str
     how: str
+    after: str = ""
 
 
 def extract(text: str, answer_after: str | None = None) -> Extraction | None:
@@ -67,18 +70,19 @@ def _line(rest: str, how: str) -> Extraction | None:
     rest = rest.lstrip(_EDGES)
     for opening, closing in (("$$", "$$"), ("\\[", "\\]")):
         if rest.startswith(opening):
-            inside, found, _ = rest[2:].partition(closing)
-            return Extraction(inside.strip(_EDGES), how) if found else None
-    answer = _SENTENCE_END.split(rest.partition("\n")[0], maxsplit=1)[0].strip(_EDGES)
+            inside, found, after = rest[2:].partition(closing)
+            return Extraction(inside.strip(_EDGES), how, after.strip(_CLOSERS)) if found else None
+    sentence = _SENTENCE_END.split(rest.partition("\n")[0], maxsplit=1)[0]
+    answer, after = sentence.strip(_EDGES), rest[len(sentence) :].strip()
     if answer.endswith(".") and not answer.endswith(".."):
         answer = answer[:-1].rstrip(_EDGES)
-    return Extraction(answer, how)
+    return Extraction(answer, how, after)
 
 
 def _boxed(body: str) -> Extraction | None:
     """Take the last box, joined by the boxes that stand right before it."""
     contents: list[str] = []
-    start = len(body)
+    start, last = len(body), 0
     while (at := body.rfind("\\boxed", 0, start)) >= 0:
         box = _box_at(body, at)
         if box is None:
@@ -89,12 +93,13 @@ def _boxed(body: str) -> Extraction | None:
         if contents and not _BETWEEN_BOXES.fullmatch(body, end, start):
             break
         contents.append(content)
-        start = at
+        start, last = at, max(last, end)
         if len(contents) == 16:
             break
     if not contents:
         return None
-    return Extraction(" and ".join(f"${content}$" for content in reversed(contents)), "boxed")
+    joined = " and ".join(f"${content}$" for content in reversed(contents))
+    return Extraction(joined, "boxed", body[last:].strip(_CLOSERS))
 
 
 def _box_at(body: str, at: int) -> tuple[str, int] | None:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from math import gcd
 
 MOST_DIGITS = 400
 """Digits beyond which a number is left to the symbolic path and its time limit."""
 
 _NUMBER = re.compile(r"([-+\u2212]?)(\d{1,3}(?:,\d{3})+|\d+|(?=\.\d))(?:\.(\d*))?", re.ASCII)
+_FRACTION = re.compile(r"([-+\u2212]?)(\d+)/(\d+)", re.ASCII)
+_ARITHMETIC = re.compile(r"[\d.,+\-\u2212*/^×·÷=(){}\s]+", re.ASCII)
+_OPERATION = re.compile(r"[\d.)}]\s*[-+\u2212*/^×·÷]", re.ASCII)
+_ONE_NUMBER = re.compile(
+    r"[-+\u2212]?\d(?:\.\d+)?\s*[*×·]\s*10\^\{?[-+\u2212]?\d+\}?|[-+\u2212]?\d+\s+\d+/\d+", re.ASCII
+)
+_LATEX_OPERATOR = re.compile(r"\\(?:times|cdot|div)(?![A-Za-z])")
+_LATEX_SIZE = re.compile(r"\\(?:left|right|[,!;: ])")
 _LAST = re.compile(r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?", re.ASCII)
 _OPERATOR = re.compile(r"[-+\u2212]\s*$")
 _STEPS = frozenset("\\^/*%_{}()[]<>|√π°×÷$")
@@ -34,6 +43,35 @@ def plain_number(text: str) -> Fraction | None:
     digits = whole.replace(",", "") + (decimals or "")
     value = Fraction(int(digits), 10 ** len(decimals or ""))
     return value if sign in ("", "+") else -value
+
+
+def single_number(text: str) -> Fraction | None:
+    """Return the value of one plain number or of one fraction ``a/b`` in lowest terms, else None.
+
+    A fraction that can still be reduced (``10/2``) is a division left to do, not a number.
+    """
+    number = plain_number(text)
+    if number is not None:
+        return number
+    match = _FRACTION.fullmatch(text.strip().removesuffix(".").strip("$ "))
+    if match is None or len(text) > MOST_DIGITS:
+        return None
+    sign, above, below = match.groups()
+    if int(below) < 2 or gcd(int(above), int(below)) > 1:
+        return None
+    value = Fraction(int(above), int(below))
+    return value if sign in ("", "+") else -value
+
+
+def is_unevaluated(text: str) -> bool:
+    r"""Say whether a text is plain numbers joined by operations: ``158+5``, ``158 + 5 = 163``, ``3 \times (2-1)``.
+
+    Scientific notation, ``1.5 \times 10^3``, and a mixed number, ``1 1/2``, are ways to write one number.
+    """
+    text = _LATEX_SIZE.sub("", _LATEX_OPERATOR.sub("*", text.replace("$", ""))).strip(" .")
+    if not _ARITHMETIC.fullmatch(text) or not _OPERATION.search(text):
+        return False
+    return single_number(text) is None and not _ONE_NUMBER.fullmatch(text)
 
 
 def last_plain_number(text: str) -> str | None:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from collegium import Completion, Config, Error, Score, Task, Verdict, Verifier
 from collegium_verifier_math.extraction import Extraction, extract, without_thinking
-from collegium_verifier_math.plain_number import last_plain_number, plain_number
+from collegium_verifier_math.plain_number import is_unevaluated, last_plain_number, plain_number, single_number
 from collegium_verifier_math.pool import WorkerPool
 
 LONGEST_ANSWER = 2_000
@@ -32,6 +32,9 @@ class MathConfig(Config):
     in a million."""
     answer_after: str | None = Field(default=None, min_length=1)
     """If given, the answer is what follows this mark's last occurrence on its line, and nothing else is looked at."""
+    answer: Literal["any", "number"] = "any"
+    """``number`` takes one plain number (``-3``, ``1,234.50``, or ``2/3`` in lowest terms) with nothing after it, and
+    an unmarked completion only if it is nothing else: for tasks whose question, repeated, would equal the reference."""
     cpu_s: float = Field(default=3.0, gt=0, le=60)
     """CPU seconds that a worker may spend on one answer; one that takes more is wrong, with the reason in `details`."""
     workers: int = Field(default=min(2, os.cpu_count() or 1), ge=1, le=64)
@@ -91,7 +94,20 @@ class MathVerifier(Verifier):
             return Score(0.0, {"answer": None, "why": "no answer found"})
         if len(answer.text) > LONGEST_ANSWER:
             return _zero(answer, f"the answer has more than {LONGEST_ANSWER} characters")
+        if why := self._fault_of_form(gold, answer):
+            return _zero(answer, why)
         return self._compare_numbers(gold, answer) or Question(gold, answer, task.id)
+
+    def _fault_of_form(self, gold: str, answer: Extraction) -> str | None:
+        """Say why the answer is wrong whatever its value; None if its value decides."""
+        if self.config.answer == "number":
+            if single_number(answer.text) is None:
+                return "the answer is not one plain number"
+            if answer.after:
+                return "more text follows the answer"
+        elif is_unevaluated(answer.text) and plain_number(gold) is not None:
+            return "the answer is an operation that is not carried out"
+        return None
 
     def _answer(self, text: str) -> Extraction | None:
         found = extract(text, self.config.answer_after)
@@ -100,6 +116,8 @@ class MathVerifier(Verifier):
         if self.config.answer_after is not None:
             return None
         body = without_thinking(text).strip()
+        if self.config.answer == "number":
+            return Extraction(body, "whole") if body else None
         if self.config.mode == "strict":
             return Extraction(body, "whole") if plain_number(body) is not None else None
         number = last_plain_number(body)

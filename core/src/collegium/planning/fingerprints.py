@@ -1,0 +1,87 @@
+"""A plan's fingerprints: what each stage's artifact and scores depend on."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from collegium.component import Kind, Use
+from collegium.hookspecs import API
+from collegium.planning.fingerprint import code_digest, digest, requirement_versions
+from collegium.plugins.registry import Entry
+
+if TYPE_CHECKING:
+    from collegium.planning.plan import Plan
+
+
+class Fingerprints:
+    """Fills in the fingerprints of a plan's stages, in order."""
+
+    def __init__(self, plan: Plan, domain_entries: Mapping[str, list[Entry]]) -> None:
+        self.plan = plan
+        self._domain_entries = domain_entries
+        plan.domain_digests = {name: self._domain(name, ("task", "verifier")) for name in plan.domains}
+
+    def _domain(self, name: str, kinds: Sequence[Kind]) -> str:
+        """Return the digest of a domain's task source and data, with its verifier if `kinds` says so."""
+        spec = self.plan.domains[name]
+        return digest(
+            [
+                spec.model_dump(mode="json", include={str(kind) for kind in kinds}),
+                sorted(self.plan.data_digests[name].values()),  # what is in the files, not where they lie
+                self._entries(entry for entry in self._domain_entries[name] if entry.kind in kinds),
+            ]
+        )
+
+    def _entries(self, entries: Iterable[Entry]) -> list[list[Any]]:
+        """Return what the components are: ids, versions, code, and the versions of the libraries they stand on."""
+        return sorted(
+            [
+                entry.kind,
+                entry.id,
+                entry.record.version,
+                code_digest(entry.record.module),
+                code_digest(entry.component.target),  # the class may lie in another package
+                requirement_versions(entry.record.distribution),
+            ]
+            for entry in entries
+        )
+
+    def fill(self) -> None:
+        """Write each stage's fingerprint, and that of its scores where it is evaluated."""
+        core = [API, code_digest("collegium"), requirement_versions("collegium"), platform.python_version()]
+        recipe = self.plan.recipe
+        for stage in self.plan.stages.values():
+            node = stage.node
+            kinds: tuple[Kind, ...] = ("task", "verifier") if stage.config.judges() else ("task",)
+            stage.fingerprint = digest(
+                {
+                    "core": core,
+                    "id": node.id,
+                    "components": self._entries(stage.components.values()),
+                    "options": stage.options,
+                    "contents": sorted(stage.contents.values()),
+                    "domains": {name: self._domain(name, kinds) for name in node.domains},
+                    "inputs": {edge: [self._of(source) for source in found] for edge, found in node.inputs.items()},
+                    "teachers": {
+                        name: teacher.model_dump(mode="json") if isinstance(teacher, Use) else self._teacher(teacher)
+                        for name, teacher in stage.teachers.items()
+                    },
+                    "seed": stage.seed,
+                    "errors": recipe.errors.model_dump(mode="json") if stage.config.judges() else None,
+                    "threads": recipe.threads,
+                }
+            )
+            if node.evaluate and stage.config.produces == "model" and self.plan.domains:
+                stage.scores_fingerprint = digest(
+                    [stage.fingerprint, self.plan.domain_digests, recipe.evaluation.model_dump(mode="json")]
+                )
+
+    def _teacher(self, teacher: str) -> str:
+        return "self" if teacher == "self" else self._of(teacher)
+
+    def _of(self, source: str) -> str:
+        if source in self.plan.stages:
+            return self.plan.stages[source].fingerprint
+        return self.plan.model_digests[source]
