@@ -18,6 +18,8 @@ COMMANDS = {
     "diff": "collegium.cli.runs:diff",
     "eval": "collegium.cli.runs:evaluate",
     "plugins": "collegium.cli.plugins:plugins",
+    "check": "collegium.cli.check:check",
+    "new": "collegium.cli.new:new",
 }
 
 

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from collegium.errors import DataError, Location, StoreError
 
-NOT_NUMERIC = ("cli", "reporting", "planning")
+NOT_NUMERIC = ("cli", "reporting", "planning", "scaffold")
 """Parts of the core that cannot change an artifact's numbers."""
 
 

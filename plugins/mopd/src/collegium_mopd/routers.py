@@ -31,7 +31,7 @@ class ByTaskField(Router):
     class Config(Config):
         """Options of the router `by-task-field`."""
 
-        field: str = Field(min_length=1)
+        field: str = Field(min_length=1, examples=["teacher"])
         """Key of the task's data that holds the teacher's name."""
 
     def route(self, sample: Sample) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import regex  # type: ignore[import-untyped]  # it ships none
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from collegium import Completion, Config, Error, Score, Task, Verdict, Verifier
 from collegium_verifier_format.schema import LONGEST_VALIDATED, forbidden_keyword, parse_json, validator_of
@@ -27,6 +27,8 @@ def _compiles(pattern: str) -> str:
 
 class FormatConfig(Config):
     """Options of the `format` verifier."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tags": ["think", "answer"]}]})
 
     must_stop: bool = False
     """The model must have ended the completion itself."""

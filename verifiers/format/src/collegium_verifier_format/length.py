@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from collegium import Completion, Config, Error, Score, Task, Verdict, Verifier
 
 
 class LengthConfig(Config):
     """Options of the `length` verifier."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"unit": "words", "max": 50}]})
 
     unit: Literal["characters", "words", "tokens"]
     """What is counted: ``words`` stand between white space; ``tokens`` are those sampled, end-of-sequence included."""

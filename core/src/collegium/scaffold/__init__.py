@@ -1,0 +1,1 @@
+"""Write new plugin packages that work at once (light: no torch)."""
