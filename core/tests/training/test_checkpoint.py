@@ -90,7 +90,7 @@ def test_a_resumed_journal_forgets_later_steps_and_half_lines(tmp_path: Path):
     journal.cut(3)
     assert journal.last_metrics() == {"loss": 1.5}
     assert len(journal.metrics_path.read_text().splitlines()) == 3
-    assert journal.samples_path.read_text().splitlines()[-1] == '{"step": 3, "completion": "é"}'
+    assert journal.samples_path.read_text().splitlines()[-1] == '{"step": 3, "completion": "\\u00e9"}'
 
 
 def test_few_samples_are_written_down_spread_over_the_batch(tmp_path: Path):
