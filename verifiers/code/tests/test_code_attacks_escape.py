@@ -1,6 +1,5 @@
 """Submissions that want out of the sandbox: each answers rightly if it gets anywhere, so a pass is an escape."""
 
-
 from __future__ import annotations
 
 import os

@@ -1,6 +1,5 @@
 """Submissions that want to use up the machine: each is stopped at a limit, and nothing of it is left."""
 
-
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,6 +1,5 @@
 """Tests that call functions: what passes, what fails, and with which cause."""
 
-
 from __future__ import annotations
 
 from typing import Any
