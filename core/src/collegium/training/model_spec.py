@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from collegium.component import Config
+from collegium.model_files import is_local
 
 PRINTABLE_ASCII = "".join(char for char in string.printable if char.isprintable()) + "\n"
 
@@ -23,6 +26,10 @@ class TokenizerSpec(Config):
     """End of sequence; for `path`, only where a bare `tokenizer.json` does not say."""
     pad_token: str = "<pad>"
     """Padding; likewise."""
+
+    def content_paths(self) -> Sequence[Path]:
+        """Return the tokenizer's local file or folder: what is in it is part of the fingerprint."""
+        return (Path(self.path),) if self.path and is_local(self.path) else ()
 
 
 LAB_SIZES = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -26,6 +28,10 @@ class PretrainConfig(SupervisedConfig):
     text: str | None = None
     """A text file to read as well; blank lines separate its documents."""
 
+    def content_paths(self) -> Sequence[Path]:
+        """Return the text file: what is in it is part of the fingerprint."""
+        return (Path(self.text),) if self.text else ()
+
 
 class SftConfig(SupervisedConfig):
     """Options of the stage `sft`."""
@@ -38,3 +44,7 @@ class SftConfig(SupervisedConfig):
     """At most this many demonstrations of a domain, chosen by the seed; None takes all."""
     data: str | None = None
     """A JSON Lines file of ``{"prompt", "completion"}`` to imitate as well."""
+
+    def content_paths(self) -> Sequence[Path]:
+        """Return the data file: what is in it is part of the fingerprint."""
+        return (Path(self.data),) if self.data else ()

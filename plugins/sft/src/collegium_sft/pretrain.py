@@ -49,7 +49,9 @@ class PretrainStage(Stage):
         chosen = chosen_domains(self.config.domains, offered, context.job.id)
         texts = [(f"{name}/{index}", text) for name in chosen for index, text in enumerate(offered[name]) if text]
         if self.config.text is not None:
-            texts += read_documents(Path(self.config.text))
+            documents = read_documents(Path(self.config.text))
+            context.refuse_held_out([text for _, text in documents], f"the documents of {self.config.text!r}")
+            texts += documents
         if not texts:
             raise DataError(
                 f"stage {context.job.id!r} has no text: no domain's task source offers any and text: is not given",
