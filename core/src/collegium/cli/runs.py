@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -44,10 +45,19 @@ def diff(directory_a: Path, directory_b: Path, as_json: bool) -> None:
     for sentence in found["changes"] or ["nothing that can change a result"]:
         click.echo(sentence)
     for domain, row in found["domains"].items():
-        change = "" if row["change"] is None else f" ({row['change']:+.3f})"
-        click.echo(f"{domain}: student {row['a']} -> {row['b']}{change}")
+        click.echo(f"{domain}: student {_scores(row)}")
+        if not row["comparable"]:
+            click.echo("    its held-out tasks or its verifier changed: the scores are not comparable")
+        for cause in row["causes"]:
+            click.echo(f"    {cause['stage']} changed: {_scores(cause)}: {'; '.join(cause['because']) or 'its code'}")
     if found["stages"]:
         click.echo(f"stages that are not the same artifact: {', '.join(found['stages'])}")
+
+
+def _scores(row: dict[str, Any]) -> str:
+    """Return two scores and their difference in words."""
+    change = "" if row["change"] is None else f" ({row['change']:+.3f})"
+    return f"{row['a']} -> {row['b']}{change}"
 
 
 @click.command("eval")

@@ -12,7 +12,7 @@ from collegium.planning.fingerprint import code_digest, digest, requirement_vers
 from collegium.plugins.registry import Entry
 
 if TYPE_CHECKING:
-    from collegium.planning.plan import Plan
+    from collegium.planning.plan import Plan, PlannedStage
 
 
 class Fingerprints:
@@ -22,6 +22,7 @@ class Fingerprints:
         self.plan = plan
         self._domain_entries = domain_entries
         plan.domain_digests = {name: self._domain(name, ("task", "verifier")) for name in plan.domains}
+        plan.domain_packages = {name: self._packages_of(name) for name in plan.domains}
 
     def _domain(self, name: str, kinds: Sequence[Kind]) -> str:
         """Return the digest of a domain's task source and data, with its verifier if `kinds` says so."""
@@ -55,28 +56,42 @@ class Fingerprints:
         for stage in self.plan.stages.values():
             node = stage.node
             kinds: tuple[Kind, ...] = ("task", "verifier") if stage.config.judges() else ("task",)
+            own = {
+                "core": core,
+                "id": node.id,
+                "components": self._entries(stage.components.values()),
+                "options": stage.options,
+                "contents": sorted(stage.contents.values()),
+                "domains": {name: self._domain(name, kinds) for name in node.domains},
+                "seed": stage.seed,
+                "errors": recipe.errors.model_dump(mode="json") if stage.config.judges() else None,
+                "threads": recipe.threads,
+            }
+            stage.own_fingerprint = digest(own)
+            stage.packages = self._packages(stage, kinds)
             stage.fingerprint = digest(
-                {
-                    "core": core,
-                    "id": node.id,
-                    "components": self._entries(stage.components.values()),
-                    "options": stage.options,
-                    "contents": sorted(stage.contents.values()),
-                    "domains": {name: self._domain(name, kinds) for name in node.domains},
+                own
+                | {
                     "inputs": {edge: [self._of(source) for source in found] for edge, found in node.inputs.items()},
                     "teachers": {
                         name: teacher.model_dump(mode="json") if isinstance(teacher, Use) else self._teacher(teacher)
                         for name, teacher in stage.teachers.items()
                     },
-                    "seed": stage.seed,
-                    "errors": recipe.errors.model_dump(mode="json") if stage.config.judges() else None,
-                    "threads": recipe.threads,
                 }
             )
             if node.evaluate and stage.config.produces == "model" and self.plan.domains:
                 stage.scores_fingerprint = digest(
                     [stage.fingerprint, self.plan.domain_digests, recipe.evaluation.model_dump(mode="json")]
                 )
+
+    def _packages(self, stage: PlannedStage, kinds: Sequence[Kind]) -> list[str]:
+        """Return the distributions that a stage's numbers stand on, its domains' included."""
+        domains = [e for name in stage.node.domains for e in self._domain_entries[name] if e.kind in kinds]
+        return sorted({entry.record.distribution for entry in [*stage.components.values(), *domains]})
+
+    def _packages_of(self, name: str) -> list[str]:
+        """Return the distributions of a domain's tasks and verifier."""
+        return sorted({entry.record.distribution for entry in self._domain_entries[name]})
 
     def _teacher(self, teacher: str) -> str:
         return "self" if teacher == "self" else self._of(teacher)

@@ -41,6 +41,8 @@ class PlannedStage:
         components: The entries that it uses, itself included, by ``kind:id``.
         contents: Digests of the files and folders that its options name.
         fingerprint: Digest of all that its artifact depends on.
+        own_fingerprint: The same without its inputs and teachers: whether the stage itself changed.
+        packages: Distributions that its numbers stand on.
         scores_fingerprint: Digest of all that its evaluation depends on; empty when it is not evaluated.
     """
 
@@ -54,6 +56,8 @@ class PlannedStage:
     components: dict[str, Entry] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
+    own_fingerprint: str = ""
+    packages: list[str] = field(default_factory=list)
     scores_fingerprint: str = ""
 
     @property
@@ -76,6 +80,7 @@ class Plan:
     data_digests: dict[str, dict[str, str]]
     model_digests: dict[str, str]
     domain_digests: dict[str, str] = field(default_factory=dict)
+    domain_packages: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:

@@ -57,14 +57,16 @@ def _domain(plan: Plan, domain: str, statuses: dict[str, dict[str, Any]]) -> dic
     scores = {
         stage_id: found["scores"][domain] for stage_id, found in statuses.items() if domain in found.get("scores", {})
     }
-    keys = ("start", "teacher", "student", "headroom_captured", "tasks")
+    keys = ("start", "teacher", "student", "headroom_captured", "tasks", "student_stage")
     row: dict[str, Any] = {"scores": scores, **dict.fromkeys(keys)}
     students = [stage for stage in plan.stages.values() if stage.teachers and domain in stage.node.domains]
     if not students:
         evaluated = list(scores.values())
         row["start"], row["student"] = (evaluated[0], evaluated[-1]) if evaluated else (None, None)
+        row["student_stage"] = next(reversed(scores), None)
         return row
     student = students[-1]
+    row["student_stage"] = student.id
     start_id = student.node.inputs["init_from"][0]
     row["start"], row["student"] = scores.get(start_id), scores.get(student.id)
     tasks = statuses[student.id].get("metrics", {}).get(f"evaluation/tasks/{domain}")

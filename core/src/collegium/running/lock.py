@@ -10,7 +10,7 @@ from typing import Any
 from collegium.errors import Problem, RecipeError
 from collegium.hookspecs import API
 from collegium.planning.fingerprint import code_digest, digest
-from collegium.planning.plan import Plan
+from collegium.planning.plan import Plan, PlannedStage
 
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "pydantic", "omegaconf", "pluggy")
 SECTIONS = ("contract", "distributions", "components", "data", "models", "recipe")
@@ -34,9 +34,25 @@ def make_lock(plan: Plan) -> dict[str, Any]:
         "components": sorted(f"{entry.kind}:{entry.id}" for entry in entries),
         "data": plan.data_digests,
         "models": plan.model_digests,
-        "stages": {stage.id: {"fingerprint": stage.fingerprint, "seed": stage.seed} for stage in plan.stages.values()},
+        "domains": {
+            name: {"digest": found, "packages": plan.domain_packages[name]}
+            for name, found in plan.domain_digests.items()
+        },
+        "stages": {stage.id: _locked_stage(stage) for stage in plan.stages.values()},
         "tokenizers": {},
         "environment": {"python": platform.python_version(), **dict(_versions())},
+    }
+
+
+def _locked_stage(stage: PlannedStage) -> dict[str, Any]:
+    return {
+        "fingerprint": stage.fingerprint,
+        "own": stage.own_fingerprint,
+        "seed": stage.seed,
+        "recipe": ".".join(stage.node.path),
+        "inputs": sorted({source for sources in stage.node.inputs.values() for source in sources}),
+        "domains": stage.node.domains,
+        "packages": stage.packages,
     }
 
 

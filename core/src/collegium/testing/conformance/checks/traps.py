@@ -29,11 +29,13 @@ NO_VALUES: tuple[Any, ...] = (10**6, 0, -1)
 
 @check("verifier")
 def missing_reference_refused(subject: Subject) -> None:
-    """A task without its gold answer is an Error or an Abstain, never a score."""
+    """A task without its gold answer is an Error (returned or raised) or an Abstain, never a score."""
     for completion, task in _needing_reference(subject):
         for reference in (None, "", "  \n"):
             outcome = judge(subject.shared, (completion, _changed(task, reference=reference)))
-            require(outcome[0] in ("error", "abstain"), f"reference {reference!r} of task {task.id!r}: {outcome}")
+            require(
+                outcome[0] in ("error", "abstain", "raised"), f"reference {reference!r} of task {task.id!r}: {outcome}"
+            )
 
 
 @check("verifier")

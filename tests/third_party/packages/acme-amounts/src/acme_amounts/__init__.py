@@ -1,0 +1,1 @@
+"""Lab domain of chemical amounts: conversions between a unit and its prefixed forms."""

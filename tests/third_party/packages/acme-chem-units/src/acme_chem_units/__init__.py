@@ -1,0 +1,1 @@
+"""Verifier of chemical quantities, equal up to unit and tolerance."""

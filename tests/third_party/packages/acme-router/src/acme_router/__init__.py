@@ -1,0 +1,1 @@
+"""Router that names the teacher by the unit that a prompt asks for."""
