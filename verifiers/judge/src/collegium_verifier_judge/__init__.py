@@ -1,0 +1,1 @@
+"""Verifiers by model: an LLM judge over an endpoint, and a reward model from a checkpoint."""
