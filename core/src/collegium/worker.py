@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from collegium.errors import CollegiumError
+from collegium.exit_guard import exit_refused
 from collegium.job import StageEvent, StageJob, StageOutcome
 from collegium.plugins.registry import Registry
 
@@ -31,7 +32,8 @@ def run_guarded(job: StageJob, listener: Callable[[StageEvent], None]) -> StageO
         problem = f"{error}; training needs the extra: pip install 'collegium[train]'"
         return StageOutcome(stage=job.id, status="failed", seconds=0, kind="PluginNotFound", problem=problem)
     try:
-        return run_job(job, Registry.discover(job.blocked), listener)
+        with exit_refused():
+            return run_job(job, Registry.discover(job.blocked), listener)
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         owner = error.owner if isinstance(error, CollegiumError) else None

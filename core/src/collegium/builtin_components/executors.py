@@ -24,6 +24,8 @@ POLL_S = 0.5
 """Seconds after which a silent worker is looked at."""
 GRACE_S = 20.0
 """Seconds that a worker may take to end after its outcome."""
+LARGEST_LOG = 64 * 2**20
+"""Bytes that a worker's log may have: beyond them what it holds is dropped, so that prints never fill the disk."""
 STOPPED = "Stopped"
 """The outcome's `kind` when the run stopped the worker."""
 
@@ -69,7 +71,7 @@ class LocalExecutor(Executor):
         path = folder / "job.json"
         path.write_text(job.model_dump_json(indent=1), encoding="utf-8")
         process, channel = self._start(path, folder / "worker.log", job.threads)
-        outcome = self._follow(process, channel, listener)
+        outcome = self._follow(process, channel, folder / "worker.log", listener)
         code = self._end(process, had_outcome=outcome is not None)
         with self._guard:
             self._processes.discard(process)
@@ -100,12 +102,13 @@ class LocalExecutor(Executor):
         return process, read_end
 
     @staticmethod
-    def _follow(process: subprocess.Popen[bytes], channel: int, listener: Listener) -> StageOutcome | None:
+    def _follow(process: subprocess.Popen[bytes], channel: int, log: Path, listener: Listener) -> StageOutcome | None:
         """Pass on events until the outcome comes or the worker has ended: a child of its may hold the channel open."""
         buffer = b""
         try:
             while True:
                 ready, _, _ = select.select([channel], [], [], POLL_S)
+                _bound_log(log)
                 chunk = os.read(channel, 1 << 16) if ready else b""
                 if not chunk and (ready or process.poll() is not None):
                     return None
@@ -145,3 +148,12 @@ class LocalExecutor(Executor):
         for process in running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+def _bound_log(log: Path) -> None:
+    """Empty a log that has grown too large; its writers append, so they go on at its new end."""
+    with contextlib.suppress(FileNotFoundError), open(log, "ab") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > LARGEST_LOG:
+            file.truncate(0)
+            file.write(b"[%d bytes of output were dropped here]\n" % size)

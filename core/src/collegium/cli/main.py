@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 
 import click
 
 from collegium.errors import CollegiumError
+from collegium.exit_guard import ExitRefused, exit_refused
+
+GRACE_S = 10.0
+"""Seconds that threads may take to end when a command is done."""
 
 COMMANDS = {
     "plan": "collegium.cli.recipes:plan",
@@ -51,22 +56,46 @@ def cli(blocked: tuple[str, ...]) -> None:
 
 def main() -> None:
     """Run the command line; a CollegiumError ends in its message and exit code 2."""
+    code = _run()
+    _leave_within(GRACE_S, code)
+    sys.exit(code)
+
+
+def _leave_within(seconds: float, code: int) -> None:
+    """End the process in a while even if a thread that a plugin started never ends."""
+
+    def leave() -> None:
+        left = [thread.name for thread in threading.enumerate() if not thread.daemon and thread.is_alive()]
+        print(f"left {len(left)} threads behind that did not end: {', '.join(left)}", file=sys.stderr, flush=True)
+        os._exit(code)
+
+    timer = threading.Timer(seconds, leave)
+    timer.daemon = True
+    timer.start()
+
+
+def _run() -> int:
+    """Run the command and return its exit code."""
     try:
-        code = cli.main(standalone_mode=False)  # click returns the code of an Exit
-        sys.exit(code if isinstance(code, int) else 0)
+        with exit_refused():
+            code = cli.main(standalone_mode=False)  # click returns the code of an Exit
+        return code if isinstance(code, int) else 0
+    except ExitRefused as error:
+        click.echo(f"error: a plugin's code ended the command: {error}", err=True)
+        return 2
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
-        sys.exit(130)
+        return 130
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
+        return 2
     except CollegiumError as error:
         count = len(error.problems)
         click.echo(f"error: {error}" if count == 1 else f"{count} problems:\n{error}", err=True)
-        sys.exit(2)
+        return 2
     except BrokenPipeError:
         sys.stderr.close()
-        sys.exit(141)
+        return 141
     except OSError as error:
         click.echo(f"error: {error}\n    fix: check disk space and the folder's rights", err=True)
-        sys.exit(2)
+        return 2

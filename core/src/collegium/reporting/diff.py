@@ -86,7 +86,7 @@ def _domain(
 def _upstream(lock: Mapping[str, Any], stage: str | None) -> set[str]:
     """Return a stage and all that it comes from."""
     found: set[str] = set()
-    waiting = [stage] if stage in lock["stages"] else []
+    waiting = [stage] if stage is not None else []
     while waiting:
         current = waiting.pop()
         if current in lock["stages"] and current not in found:
