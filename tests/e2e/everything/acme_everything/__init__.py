@@ -1,0 +1,1 @@
+"""A package that offers a component of every kind and listens to every event."""
