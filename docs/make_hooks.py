@@ -34,7 +34,12 @@ CLASSES = (
 )  # fmt: skip
 VALUES = (
     "Task", "Demonstration", "Completion", "Sample", "Message", "Split", "Score", "Abstain", "Error",
-    "Config", "Use", "SamplingParams", "Generation", "RewardContext", "StageConfig",
+    "Config", "Configurable", "Component", "Kind", "Use", "SamplingParams", "Generation", "RewardContext", "Route",
+    "StageConfig",
+)  # fmt: skip
+ERRORS = (
+    "CollegiumError", "RecipeError", "ConfigError", "DataError", "PluginError", "TeacherError", "VerifierError",
+    "EngineError", "StoreError", "PolicyError",
 )  # fmt: skip
 RECIPE = {
     "The recipe": model.Recipe,
@@ -52,6 +57,7 @@ RECIPE = {
 def hooks_page() -> str:
     """Return the page of hooks, component classes and values."""
     sections = ["## Hooks", "", *_hooks(), "## Component classes", "", *_classes(), "## Values", "", *_values()]
+    sections += ["## Components in options", "", *_uses(), "## Errors", "", *_errors()]
     return "\n".join([HEAD, *sections])
 
 
@@ -98,6 +104,29 @@ def _values() -> Iterator[str]:
         yield ""
 
 
+def _uses() -> Iterator[str]:
+    """Yield the annotations that mark an option as a component's name."""
+    yield "An option that names another component is annotated with its kind; the plan resolves it with its options:"
+    yield ""
+    for name in (name for name in collegium.__all__ if name.startswith("Use") and name != "Use"):
+        kind = next(item.kind for item in getattr(collegium, name).__metadata__)
+        yield f"* `collegium.{name}`: {kind}"
+    yield ""
+
+
+def _errors() -> Iterator[str]:
+    yield f"The contract's version is `collegium.API` (now {collegium.API}); a plugin may declare `collegium_api`."
+    yield "Whatever a plugin raises is reported under its distribution's name; these are the framework's own:"
+    yield ""
+    for name in ERRORS:
+        yield f"* `collegium.{name}`: {_summary(getattr(collegium, name))}"
+    yield ""
+
+
+def _summary(value: object) -> str:
+    return " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split())
+
+
 def _keys() -> Iterator[str]:
     for title, cls in RECIPE.items():
         yield from (f"## {title}", "", inspect.getdoc(cls) or "", "", *_fields(cls), "")
@@ -119,7 +148,7 @@ def _methods(cls: type) -> Iterator[str]:
     for attribute, value in vars(cls).items():
         function = value.fget if isinstance(value, property) else value
         if isinstance(function, FunctionType) and not attribute.startswith("_") and function.__doc__:
-            yield f"* `{attribute}{_signature(function)}`: {_first_line(function)}"
+            yield f"* `{attribute}{_signature(function)}`: {_summary(function)}"
 
 
 def _fields(cls: type[BaseModel]) -> Iterator[str]:
@@ -165,10 +194,6 @@ def _type(annotation: ast.expr) -> str:
 
 def _signature(function: FunctionType) -> str:
     return str(inspect.signature(function)).replace("'", "")
-
-
-def _first_line(function: FunctionType) -> str:
-    return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
 
 
 def main(check: bool) -> str | None:
