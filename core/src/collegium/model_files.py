@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -11,6 +12,15 @@ from collegium.errors import PolicyError
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+
+
+def tokenizer_hashes(model: Path) -> dict[str, str]:
+    """Return hashes of a saved model's tokenizer and chat template; empty for an artifact without a tokenizer."""
+    found = {}
+    for key, name in (("tokenizer", "tokenizer.json"), ("chat_template", "chat_template.jinja")):
+        if (model / name).is_file():
+            found[key] = hashlib.sha256((model / name).read_bytes()).hexdigest()
+    return found
 
 
 def is_local(path: str) -> bool:

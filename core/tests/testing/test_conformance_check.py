@@ -64,6 +64,7 @@ def folder(tmp_path):
         (package.parents[1] / "pyproject.toml").write_text(PYPROJECT)
         for name, text in {"__init__": "", "plugin": plugin, "verifier": verifier}.items():
             (package / f"{name}.py").write_text(text)
+        (package / "card.yaml").write_text("{card: 1, contract: 1, components: {verifier/exact: {}}}")
         (package / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
         return package.parents[1]
 

@@ -106,7 +106,8 @@ def install(make_plugin, kind: str, source: str) -> None:
         def register_{HOOKS[kind]}():
             return [component("part", "acme_part.part:Part", "A part.")]
         """
-    make_plugin("acme-part", plugin=plugin, part=source)
+    card = f"{{card: 1, contract: 1, components: {{{kind}/part: {{}}}}}}"
+    make_plugin("acme-part", card=card, plugin=plugin, part=source)
 
 
 @pytest.mark.parametrize("kind", SOURCES)

@@ -18,6 +18,7 @@ def register_verifiers():
 VERIFIER = '''
 import math
 import time
+from pathlib import Path
 from collegium import Abstain, Completion, Config, Error, Score, Task, Verifier
 
 CHECKS = {
@@ -35,6 +36,13 @@ class Units(Verifier):
 
         tolerance: float = 1e-6
         """Relative tolerance."""
+        table: Path | None = None
+        """Units and their factors."""
+        names_file: str | None = None
+        """A file of names that are no units."""
+
+        def content_paths(self):
+            return [Path(each) for each in (self.table, self.names_file) if each]
 
     def verify(self, completion, task):
         if completion.text == "hang":
@@ -64,6 +72,18 @@ def number(text):
         return None
     return value if math.isfinite(value) else None
 '''
+CARD = """
+card: 1
+contract: 1
+components:
+  verifier/units:
+    domains: [chemistry]
+    deterministic: true
+    network: false
+    writes_files: false
+    sandbox: none
+    example: {tolerance: 0.001}
+"""
 CASES = [
     {"id": "right", "prompt": "7 * 6?", "completion": "It is 42", "reference": "42", "expected": 1},
     {"id": "close", "prompt": "1 / 3?", "completion": "0.33333333", "reference": "0.333333333", "expected": 1},
@@ -82,6 +102,7 @@ SCORE = "        return Score(float(abs(found - gold) <= self.config.tolerance *
 GOLD = """            return Error(f"task {task.id!r}: no number in reference {task.reference!r}")"""
 VERIFY = "    def verify(self, completion, task):\n"
 BATCH = "\n    def verify_batch(self, completions, tasks):\n"
+CONTENT = "for each in (self.table, self.names_file) if each"
 LOOP = "[self.verify(c, t) for c, t in zip(completions, tasks, strict=True)]"
 
 
@@ -108,6 +129,22 @@ def batch(body: str, caught_by: str, name: str) -> Mutant:
     return Mutant(name, VERIFY, BATCH.lstrip("\n") + lines + "\n" + VERIFY, caught_by)
 
 
+CARDS = [
+    ("missing", CARD, ""),
+    ("no mapping", CARD, "- card: 1"),
+    ("no YAML", "components:", "components: ["),
+    ("unknown key", "sandbox: none", "sandbox: none\n    sandboxed: true"),
+    ("unknown kind", "verifier/units", "verifyer/units"),
+    ("other contract", "contract: 1", "contract: 2"),
+    ("a component without an entry", "verifier/units", "verifier/other"),
+    ("an entry without a component", "  verifier/units:", "  reward/units: {}\n  verifier/units:"),
+    ("determinism denied", "deterministic: true", "deterministic: false"),
+    ("network claimed", "network: false", "network: true"),
+    ("files claimed", "writes_files: false", "writes_files: true"),
+    ("example with an unknown option", "{tolerance: 0.001}", "{tolerence: 0.001}"),
+    ("example out of type", "{tolerance: 0.001}", "{tolerance: small}"),
+    ("a teacher's fields on a verifier", "sandbox: none", "think_mode: think"),
+]
 MUTANTS = [
     Mutant("unparseable gold scored 1", GOLD, "            return Score(1.0)", "unparseable-reference-not-full"),
     Mutant("missing gold scored 0", GOLD, "            return Score(0.0)", "missing-reference-refused"),
@@ -159,6 +196,7 @@ MUTANTS = [
         "huge-completions",
         "raises on a megabyte",
     ),
+    Mutant("network declared on the class only", VERIFY, "    network = True\n\n" + VERIFY, "card"),
     before("import signal\nsignal.alarm(60)\nsignal.alarm(0)", "no-signals", "signal.alarm"),
     before(
         "import signal\nsignal.signal(signal.SIGALRM, lambda *_: None)",
@@ -191,6 +229,11 @@ MUTANTS = [
     Mutant("right answers get less than the maximum", SCORE, "        return Score(0.9)", "labels-agree"),
     Mutant("wrong answers pass", SCORE, "        return Score(1.0)", "labels-agree"),
     before("if completion.text == 'hang':\n    return Score(1.0)", "time-limit", "a hanging input is right"),
+    Mutant("no files named", CONTENT, "for each in ()", "content-paths"),
+    Mutant("a file named by text forgotten", CONTENT, "for each in (self.table,) if each", "content-paths"),
+    Mutant("a file typed as a path forgotten", CONTENT, "for each in (self.names_file,) if each", "content-paths"),
+    Mutant("only the file's folder named", "[Path(each) for", "[Path(each).parent for", "content-paths"),
+    *(Mutant(f"card: {name}", old, new, "card", "card") for name, old, new in CARDS),
 ]
 
 
@@ -206,16 +249,16 @@ def statuses(results: list[Result]) -> dict[str, str]:
 
 
 def test_the_sound_package_passes_every_check(make_plugin):
-    make_plugin("acme-units", plugin=PLUGIN, verifier=VERIFIER)
+    make_plugin("acme-units", card=CARD, plugin=PLUGIN, verifier=VERIFIER)
     results = check_component("verifier", "acme-units/units", cases=CASES)
     assert set(statuses(results).values()) == {"passed"}, [result for result in results if result.status != "passed"]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
 def test_a_planted_trap_is_caught(make_plugin, mutant):
-    sources = {"plugin": PLUGIN, "verifier": VERIFIER}
+    sources: dict[str, str | None] = {"plugin": PLUGIN, "verifier": VERIFIER, "card": CARD}
     assert mutant.old in sources[mutant.module]
-    sources[mutant.module] = sources[mutant.module].replace(mutant.old, mutant.new, 1)
+    sources[mutant.module] = sources[mutant.module].replace(mutant.old, mutant.new, 1) or None
     make_plugin("acme-units", **sources)
     cases = CASES if mutant.caught_by == "time-limit" else [case for case in CASES if not case.get("hangs")]
     (check,) = [each for each in checks_for("verifier") if each.name == mutant.caught_by]

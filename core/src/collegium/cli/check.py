@@ -22,11 +22,11 @@ COLOURS = {"passed": "green", "failed": "red", "not applicable": "yellow"}
 def check(path_or_distribution: str, cases: Path | None, settings: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Run the conformance checks of every component of a package (a folder or an installed distribution).
 
-    Exit code 1 if a check failed.
+    The report is also kept in .collegium/conformance, for recipes that demand it. Exit code 1 if a check failed.
     """
     from collegium.testing.conformance.cases import read_cases
     from collegium.testing.conformance.distribution import located
-    from collegium.testing.conformance.report import check_distribution, write_report
+    from collegium.testing.conformance.report import check_distribution, record_report, write_report
 
     options = _options(settings)
     with located(path_or_distribution) as target:
@@ -34,6 +34,7 @@ def check(path_or_distribution: str, cases: Path | None, settings: tuple[str, ..
             read_cases(given)
         report = check_distribution(target, cases=cases and cases.resolve(), options=options)
     write_report(report, out)
+    record_report(report)
     if as_json:
         click.echo(json.dumps(report, indent=1))
     else:

@@ -1,8 +1,9 @@
-"""`plugins list|show|doctor`."""
+"""`plugins list|show|doctor|trace`."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,10 +20,14 @@ def plugins() -> None:
 
 
 @plugins.command("list")
+@click.option("--requirements", is_flag=True, help="Print the distributions as lines for pip.")
 @json_option
-def list_plugins(as_json: bool) -> None:
+def list_plugins(requirements: bool, as_json: bool) -> None:
     """List every component by kind, with its package."""
     registry = Registry.discover()
+    if requirements:
+        _print_requirements(registry, as_json)
+        return
     if as_json:
         click.echo(json.dumps([_brief(entry) for entry in registry.entries()], indent=1))
         return
@@ -33,6 +38,11 @@ def list_plugins(as_json: bool) -> None:
             click.secho(kind, bold=True)
         click.echo(f"  {entry.id:<44} {entry.record.version:<8} {entry.component.summary}")
     _mention_broken(registry)
+
+
+def _print_requirements(registry: Registry, as_json: bool) -> None:
+    lines = sorted({f"{record.distribution}=={record.version}" for record in registry.records})
+    click.echo(json.dumps(lines, indent=1) if as_json else "\n".join(lines))
 
 
 def _brief(entry: Entry) -> dict[str, Any]:
@@ -55,50 +65,105 @@ def _mention_broken(registry: Registry) -> None:
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """Show the components called NAME (short or distribution/short) and their options."""
+    """Show the components called NAME (short, distribution/short, or a whole distribution): card, options, example.
+
+    Exit code 1 if a card or another file beside the code is malformed.
+    """
+    from collegium.cards.show import describe
+    from collegium.reporting.plugins import print_component
+
     registry = Registry.discover()
-    found = [entry for entry in registry.entries() if name in (entry.id, entry.component.name)]
+    names = (name, name.lower())
+    found = [
+        entry
+        for entry in registry.entries()
+        if {entry.id, entry.component.name, entry.record.distribution}.intersection(names)
+    ]
     if not found:
-        raise PluginNotFound(f"no component {name!r} is installed", fix="collegium plugins list")
-    described = [_brief(entry) | {"options": entry.config_class().model_json_schema()} for entry in found]
+        raise _not_shown(registry, name)
+    described = [describe(entry, registry) for entry in found]
     if as_json:
         click.echo(json.dumps(described, indent=1))
-        return
-    for component in described:
-        click.secho(f"{component['kind']} {component['id']} {component['version']}", bold=True)
-        click.echo(component["summary"])
-        for option, schema in component["options"].get("properties", {}).items():
-            default = f" = {json.dumps(schema['default'])}" if "default" in schema else " (required)"
-            click.echo(f"  {option}{default}")
-            if schema.get("description"):
-                click.echo(f"      {schema['description']}")
+    else:
+        for component in described:
+            print_component(component)
+    if any(component["faults"] for component in described):
+        raise click.exceptions.Exit(1)
+
+
+def _not_shown(registry: Registry, name: str) -> PluginNotFound:
+    record = registry.record(name.partition("/")[0])
+    if record is not None and record.status != "loaded":
+        return PluginNotFound(
+            f"{record.distribution} {record.version} is {record.status}: {record.cause}",
+            fix="collegium plugins doctor shows the cause",
+            owner=record.distribution,
+        )
+    return PluginNotFound(f"no component or distribution {name!r} is installed", fix="collegium plugins list")
 
 
 @plugins.command()
+@click.option("--timeout", default=20.0, show_default=True, help="Seconds that one plugin's import may take.")
 @json_option
-def doctor(as_json: bool) -> None:
-    """Show how each plugin loaded; exit code 1 if something is broken."""
-    registry = Registry.discover()
-    records = [
-        {
-            "distribution": record.distribution,
-            "version": record.version,
-            "module": record.module,
-            "api": record.api,
-            "status": record.status,
-            "cause": record.cause,
-            "components": len(record.components),
-        }
-        for record in registry.records
-    ]
+def doctor(timeout: float, as_json: bool) -> None:
+    """Show how each plugin loads, and whether its card is sound; exit code 1 if something is broken.
+
+    Each is first imported in a child process, so that one that crashes, exits or hangs is named.
+    """
+    from collegium.plugins.doctor import examine
+    from collegium.reporting.plugins import print_diagnosis
+
+    rows = examine(timeout)
     if as_json:
-        click.echo(json.dumps(records, indent=1))
+        click.echo(json.dumps(rows, indent=1))
     else:
-        for record in records:
-            colour = {"loaded": "green", "failed": "red"}.get(str(record["status"]), "yellow")
-            status = click.style(f"{record['status']:<8}", fg=colour)
-            click.echo(f"{status} {record['distribution']} {record['version']} ({record['components']} components)")
-            if record["cause"]:
-                click.echo(f"         {record['cause']}")
-    if any(record["status"] == "failed" for record in records):
+        for row in rows:
+            print_diagnosis(row)
+    if any(row["status"] == "failed" or row["card_fault"] for row in rows):
         raise click.exceptions.Exit(1)
+
+
+@plugins.command()
+@click.argument("recipe", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@json_option
+def trace(recipe: Path | None, as_json: bool) -> None:
+    """Show what discovery imports and calls, with times; with RECIPE also what planning it imports."""
+    from collegium.reporting.plugins import print_trace
+
+    registry = Registry.discover()
+    traced: dict[str, Any] = {
+        "plugins": [
+            {
+                "distribution": record.distribution,
+                "module": record.module,
+                "status": record.status,
+                "import_ms": round(1000 * record.seconds, 3),
+                "hooks": [
+                    {"hook": call.hook, "components": call.components, "ms": round(1000 * call.seconds, 3)}
+                    for call in record.hooks
+                ],
+            }
+            for record in registry.records
+        ],
+        "planning": [] if recipe is None else _planning_imports(recipe, registry),
+    }
+    if as_json:
+        click.echo(json.dumps(traced, indent=1))
+    else:
+        print_trace(traced)
+
+
+def _planning_imports(recipe: Path, registry: Registry) -> list[dict[str, Any]]:
+    """Plan a recipe and return the imports of plugins' modules, the first of each."""
+    from collegium.planning.plan import make_plan
+    from collegium.plugins.guard import recorded_imports
+    from collegium.recipe.load import load_recipe
+
+    loaded = load_recipe(recipe, (), None)
+    with recorded_imports() as imports:
+        make_plan(loaded, registry)
+    first = {each.module: each for each in reversed(imports)}
+    return [
+        {"distribution": each.owner, "module": each.module, "import_ms": round(1000 * each.seconds, 3)}
+        for each in reversed(first.values())
+    ]

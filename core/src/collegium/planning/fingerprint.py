@@ -16,8 +16,10 @@ from packaging.requirements import Requirement
 
 from collegium.errors import DataError, Location, StoreError
 
-NOT_NUMERIC = ("cli", "reporting", "planning", "scaffold")
+NOT_NUMERIC = ("cards", "cli", "reporting", "planning", "scaffold")
 """Parts of the core that cannot change an artifact's numbers."""
+NOT_CODE = ("card.yaml", "measured.json", "conformance.json")
+"""What is said of a package, beside its code: the code's digest does not depend on it."""
 
 
 def digest(value: Any) -> str:
@@ -96,6 +98,7 @@ def _code_files(roots: Iterable[Path], skip: tuple[str, ...]) -> list[list[str]]
     for root in roots:
         for path in root.rglob("*"):
             relative = path.relative_to(root)
-            if path.is_file() and relative.parts[0] not in skip and "__pycache__" not in relative.parts:
+            left_out = relative.parts[0] in (*skip, *NOT_CODE) or "__pycache__" in relative.parts
+            if path.is_file() and not left_out:
                 found.append([relative.as_posix(), file_digest(path)])
     return found

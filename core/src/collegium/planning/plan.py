@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import graphlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from collegium.component import Use
+from collegium.component import Config, Use
 from collegium.errors import CollegiumError, Problem, RecipeError
 from collegium.job import DomainSpec
 from collegium.kinds.stage import StageConfig
 from collegium.model_files import check_model_folder, is_local
+from collegium.planning.cards import check_cards
 from collegium.planning.fingerprint import file_digest, folder_digest
 from collegium.planning.fingerprints import Fingerprints
 from collegium.planning.requirements import check_requirements
@@ -124,6 +125,7 @@ class _Planner:
         self._fail_if_any()
         order = self._order(stages)
         self._check_artifacts(stages)
+        self.problems.extend(check_cards(self.resolver.used.values(), self._teachers(stages)))
         for stage in stages.values():
             if stage.teachers:
                 self.problems.extend(probe_routes(stage, domains, self.registry, self.loaded.sources))
@@ -251,6 +253,14 @@ class _Planner:
             self.problem(path, f"the stages wait for each other in a cycle: {' -> '.join(cycle)}", "break one edge")
             self._fail_if_any()
             raise
+
+    def _teachers(self, stages: Mapping[str, PlannedStage]) -> Iterator[tuple[Entry, Config]]:
+        """Yield the teachers that are components, with their options."""
+        for stage in stages.values():
+            for teacher in stage.teachers.values():
+                if isinstance(teacher, Use):
+                    entry = self.registry.find("teacher", teacher.use)
+                    yield entry, entry.config_class().model_validate(teacher.options)
 
     def _check_artifacts(self, stages: Mapping[str, PlannedStage]) -> None:
         for stage in stages.values():

@@ -5,11 +5,10 @@ A plugin that fails to import or breaks the contract becomes a record with its c
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import os
 import re
-import sys
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from types import ModuleType
@@ -19,6 +18,7 @@ import pluggy
 
 from collegium import hookspecs
 from collegium.component import KINDS, Component, Kind
+from collegium.plugins.guard import contained, import_plugin
 
 GROUP = "collegium"
 BLOCK_VARIABLE = "COLLEGIUM_NO_PLUGIN"
@@ -30,8 +30,17 @@ PLURALS.pop("register_losss")
 
 
 @dataclass(frozen=True, slots=True)
+class HookCall:
+    """One call of a registration hook: how many components it gave, in how many seconds."""
+
+    hook: str
+    components: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class PluginRecord:
-    """One entry point of the group `collegium` and how its loading went."""
+    """One entry point of the group `collegium` and how its loading went; `seconds` is the time of its import."""
 
     distribution: str
     version: str
@@ -40,6 +49,8 @@ class PluginRecord:
     api: int = hookspecs.API
     cause: str = ""
     components: tuple[tuple[Kind, Component], ...] = field(default=())
+    seconds: float = 0.0
+    hooks: tuple[HookCall, ...] = ()
 
 
 def normalise(name: str) -> str:
@@ -59,7 +70,7 @@ def discover(blocked: Iterable[str] = ()) -> tuple[pluggy.PluginManager, list[Pl
     manager.add_hookspecs(hookspecs)
     refused = blocked_names(blocked)
     records = []
-    for distribution, version, module in _entry_points():
+    for distribution, version, module in entry_points():
         record = PluginRecord(distribution, version, module, "loaded")
         if distribution in refused and distribution != CORE:
             records.append(replace(record, status="blocked", cause="blocked by --no-plugin or " + BLOCK_VARIABLE))
@@ -68,7 +79,7 @@ def discover(blocked: Iterable[str] = ()) -> tuple[pluggy.PluginManager, list[Pl
     return manager, records
 
 
-def _entry_points() -> Iterator[tuple[str, str, str]]:
+def entry_points() -> Iterator[tuple[str, str, str]]:
     """Yield (distribution, version, module) of each entry point, the core's own first, the rest by name."""
     found = set()
     for entry in importlib.metadata.entry_points(group=GROUP):
@@ -81,9 +92,10 @@ def _entry_points() -> Iterator[tuple[str, str, str]]:
 def _load(manager: pluggy.PluginManager, record: PluginRecord) -> PluginRecord:
     """Import and register one plugin; any failure is the record's cause."""
     module: ModuleType | None = None
+    start = time.perf_counter()
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # a plugin's prints must not mix with a command's output
-            module = importlib.import_module(record.module)
+        module = import_plugin(record.module, record.distribution)
+        record = replace(record, seconds=time.perf_counter() - start)
         api = getattr(module, "collegium_api", hookspecs.API)
         if api != hookspecs.API:
             newer = isinstance(api, int) and api > hookspecs.API
@@ -93,17 +105,19 @@ def _load(manager: pluggy.PluginManager, record: PluginRecord) -> PluginRecord:
             )
         manager.register(module, name=record.distribution)
         manager.check_pending()
-        return replace(record, components=tuple(_components(module)))
+        calls: list[HookCall] = []
+        return replace(record, components=tuple(_components(module, calls)), hooks=tuple(calls))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         if module is not None and manager.is_registered(module):
             manager.unregister(module)
-        return replace(record, status="failed", cause=f"{type(error).__name__}: {error}")
+        seconds = record.seconds or time.perf_counter() - start
+        return replace(record, status="failed", cause=f"{type(error).__name__}: {error}", seconds=seconds)
 
 
-def _components(module: ModuleType) -> Iterator[tuple[Kind, Component]]:
-    """Yield what the module's own ``register_*`` hooks return.
+def _components(module: ModuleType, calls: list[HookCall]) -> Iterator[tuple[Kind, Component]]:
+    """Yield what the module's own ``register_*`` hooks return, and note each call.
 
     Raises:
         TypeError: If a hook returns anything but components.
@@ -114,7 +128,11 @@ def _components(module: ModuleType) -> Iterator[tuple[Kind, Component]]:
         function = getattr(module, hook, None)
         if function is None:
             continue
-        for offered in function():
+        start = time.perf_counter()
+        with contained():
+            found = list(function())
+        calls.append(HookCall(hook, len(found), time.perf_counter() - start))
+        for offered in found:
             if not isinstance(offered, Component):
                 raise TypeError(f"{hook}() must return component(...) entries, got {offered!r}")
             if (kind, offered.name) in seen:

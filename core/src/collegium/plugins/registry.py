@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import importlib
-import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pluggy
@@ -15,6 +12,7 @@ import pluggy
 from collegium.component import Component, Config, Configurable, Kind
 from collegium.errors import PluginCollision, PluginLoadError, PluginNotFound
 from collegium.plugins.discovery import CORE, PluginRecord, discover, normalise
+from collegium.plugins.guard import import_plugin
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +58,7 @@ class Entry:
     def _import(self, path: str) -> Any:
         module, _, attribute = path.partition(":")
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # a plugin's prints must not mix with a command's output
-                found: Any = importlib.import_module(module)
+            found: Any = import_plugin(module, self.record.distribution)
             for part in attribute.split("."):
                 found = getattr(found, part)
             return found
@@ -100,7 +97,7 @@ class Registry:
             )
             if shadows:
                 cause = f"it offers {', '.join(shadows)}, which the core owns; rename the component"
-                record = PluginRecord(record.distribution, record.version, record.module, "failed", record.api, cause)
+                record = replace(record, status="failed", cause=cause, components=())
                 self.manager.unregister(name=record.distribution)
             kept.append(record)
         return kept
@@ -113,8 +110,12 @@ class Registry:
 
     def record(self, distribution: str) -> PluginRecord | None:
         """Return the record of a distribution, or None if it offers no plugin."""
+        return next(iter(self.records_of(distribution)), None)
+
+    def records_of(self, distribution: str) -> list[PluginRecord]:
+        """Return the records of all entry points of a distribution."""
         name = normalise(distribution)
-        return next((record for record in self.records if record.distribution == name), None)
+        return [record for record in self.records if record.distribution == name]
 
     def find(self, kind: Kind, name: str) -> Entry:
         """Resolve ``short`` or ``distribution/short``.
@@ -154,7 +155,7 @@ class Registry:
             )
         names = sorted({entry.component.name for entry in self.entries(kind)})
         close = difflib.get_close_matches(short, names, n=1)
-        failed = [r.distribution for r in self.records if r.status == "failed"]
+        failed = [f"{r.distribution} ({r.cause})" for r in self.records if r.status == "failed"]
         broken = f"; plugins that failed to load: {', '.join(failed)}" if failed else ""
         return PluginNotFound(
             f"unknown {kind} {name!r}; installed: {', '.join(names) or 'none'}{broken}",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from collegium.component import Config, OfKind, Use
 from collegium.job import ErrorPolicy, EvaluationSpec
@@ -19,6 +21,29 @@ class DomainConfig(Config):
     """Task source."""
     verifier: Annotated[Use, OfKind("verifier")]
     """Verifier of the domain's completions."""
+
+
+class RequirementConfig(Config):
+    """A distribution that the recipe needs: ``name>=1.2``, ``{name: ">=1.2"}`` or ``{name: {version, conformance}}``."""
+
+    name: str
+    """The distribution."""
+    version: str = ""
+    """Its version range, such as ``>=1.3,<2``; empty takes any."""
+    conformance: bool | Literal["local"] = False
+    """Demand a passed report of `collegium check` on the installed code; `local`: one that was made here."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            name, rest = re.fullmatch(r"\s*([A-Za-z0-9._-]*)(.*)", value, re.DOTALL).groups()  # type: ignore[union-attr]
+            return {"name": name, "version": rest}
+        if isinstance(value, Mapping) and len(value) == 1:
+            ((name, asked),) = value.items()
+            options = {"version": asked or ""} if asked is None or isinstance(asked, str) else asked
+            return {"name": name, **options} if isinstance(options, Mapping) else {"name": name, "version": options}
+        return value
 
 
 class ModelConfig(Config):
@@ -46,8 +71,8 @@ class Recipe(Config):
     """Name of the run directory, too."""
     description: str = ""
     """One line for people."""
-    requires: list[str] = []
-    """Distributions with version ranges, as in ``collegium-sft>=0.1``."""
+    requires: list[RequirementConfig] = []
+    """Distributions with version ranges, as in ``collegium-sft>=0.1``; a list, or a mapping by name."""
     profile: str = "lab"
     """Which entry of `profiles` is laid over the recipe."""
     profiles: dict[str, dict[str, Any]] = {}
@@ -74,6 +99,11 @@ class Recipe(Config):
     """Optimizer steps between checkpoints."""
     threads: int = Field(default=1, ge=1, le=1024)
     """CPU threads per stage."""
+
+    @field_validator("requires", mode="before")
+    @classmethod
+    def _as_list(cls, value: Any) -> Any:
+        return [{name: asked} for name, asked in value.items()] if isinstance(value, Mapping) else value
 
     @field_validator("stages")
     @classmethod

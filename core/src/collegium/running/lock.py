@@ -11,6 +11,7 @@ from collegium.errors import Problem, RecipeError
 from collegium.hookspecs import API
 from collegium.planning.fingerprint import code_digest, digest
 from collegium.planning.plan import Plan, PlannedStage
+from collegium.planning.requirements import locked_requirements
 
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "pydantic", "omegaconf", "pluggy")
 SECTIONS = ("contract", "distributions", "components", "data", "models", "recipe")
@@ -27,6 +28,7 @@ def make_lock(plan: Plan) -> dict[str, Any]:
         "lock": 1,
         "contract": API,
         "recipe": {"name": plan.recipe.name, "digest": digest(plan.loaded.resolved)},
+        "requires": locked_requirements(plan.recipe, plan.registry),
         "distributions": {
             name: {"version": record.version, "api": record.api, "code": code_digest(record.module)}
             for name, record in sorted(records.items())

@@ -16,6 +16,7 @@ from collegium.builtin_components.executors import STOPPED
 from collegium.errors import CollegiumError, Problem, StoreError
 from collegium.job import StageEvent, StageJob, StageOutcome
 from collegium.kinds.executor import Executor
+from collegium.model_files import tokenizer_hashes
 from collegium.planning.fingerprint import digest, folder_digest
 from collegium.planning.plan import CHECKPOINT_TEACHER, Plan, PlannedStage
 from collegium.plugins.discovery import CORE
@@ -25,7 +26,7 @@ from collegium.running.admission import admit_teachers, routed_teachers
 from collegium.running.directory import LOCK, RunDirectory
 from collegium.running.jobs import make_job
 from collegium.running.lock import make_lock
-from collegium.running.tokenizers import check_teacher_tokenizers, tokenizer_hashes
+from collegium.running.tokenizers import check_teacher_tokenizers
 from collegium.running.trackers import Trackers
 from collegium.store import Store, write_json
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,6 @@ from collegium.errors import Problem, TeacherError
 from collegium.planning.plan import Plan, PlannedStage
 from collegium.running.directory import RunDirectory
 from collegium.running.jobs import make_job
-
-
-def tokenizer_hashes(model: Path) -> dict[str, str]:
-    """Return hashes of a saved model's tokenizer and chat template; empty for an artifact without a tokenizer."""
-    found = {}
-    for key, name in (("tokenizer", "tokenizer.json"), ("chat_template", "chat_template.jinja")):
-        if (model / name).is_file():
-            found[key] = hashlib.sha256((model / name).read_bytes()).hexdigest()
-    return found
 
 
 def check_teacher_tokenizers(plan: Plan, stage: PlannedStage, directory: RunDirectory) -> None:

@@ -19,6 +19,7 @@ class KindSpec:
         suffix: Last part of the component's class name.
         file: The component's module.
         summary: One line about the component as it is written.
+        example: Options of the component, as YAML, for its card.
         heavy: Whether the module imports torch, so that the config needs a light one and the package the extra `train`.
     """
 
@@ -26,6 +27,7 @@ class KindSpec:
     suffix: str
     file: str
     summary: str
+    example: str
     heavy: bool = False
 
     @property
@@ -35,12 +37,35 @@ class KindSpec:
 
 
 SPECS: dict[PackageKind, KindSpec] = {
-    "verifier": KindSpec("verifier", "Verifier", "verifier", "A number, equal to the reference up to a tolerance."),
-    "teacher": KindSpec("task", "Tasks", "tasks", "Conversions between units, with worked answers."),
-    "router": KindSpec("router", "Router", "router", "The teacher that a table gives for the domain."),
-    "reward": KindSpec("reward", "Reward", "reward", "The verifier's score, less a price for length."),
-    "loss": KindSpec(
-        "loss", "Loss", "loss", "Policy gradient with a capped weight for the engine's mismatch.", heavy=True
+    "verifier": KindSpec(
+        "verifier",
+        "Verifier",
+        "verifier",
+        "A number, equal to the reference up to a tolerance.",
+        '{answer_after: "Answer:", tolerance: 1.0e-6}',
     ),
-    "sampler": KindSpec("sampler", "Sampler", "sampler", "Domains in turn; groups whose rewards differ are kept."),
+    "teacher": KindSpec(
+        "task", "Tasks", "tasks", "Conversions between units, with worked answers.", "{train: 2000, heldout: 200}"
+    ),
+    "router": KindSpec(
+        "router",
+        "Router",
+        "router",
+        "The teacher that a table gives for the domain.",
+        "{teachers: {math: numbers, code: programs}}",
+    ),
+    "reward": KindSpec(
+        "reward", "Reward", "reward", "The verifier's score, less a price for length.", "{free: 1000, price: 0.1}"
+    ),
+    "loss": KindSpec(
+        "loss",
+        "Loss",
+        "loss",
+        "Policy gradient with a capped weight for the engine's mismatch.",
+        "{cap: 2.0}",
+        heavy=True,
+    ),
+    "sampler": KindSpec(
+        "sampler", "Sampler", "sampler", "Domains in turn; groups whose rewards differ are kept.", "{spread: 0.05}"
+    ),
 }

@@ -27,6 +27,7 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plu
 
     ``make_plugin("acme-units", plugin="...source of plugin.py...", verifier="...")`` writes the modules into package
     ``acme_units`` and its metadata into a folder that is on `sys.path` (and on PYTHONPATH, for subprocesses).
+    ``card="..."`` writes the package's card.yaml.
     """
     site = tmp_path / "plugin-site"
     site.mkdir()
@@ -34,7 +35,7 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plu
     monkeypatch.setenv("PYTHONPATH", str(site))
     made: list[str] = []
 
-    def make(distribution: str, *, version: str = "1.0", **modules: str) -> Path:
+    def make(distribution: str, *, version: str = "1.0", card: str | None = None, **modules: str) -> Path:
         package = distribution.replace("-", "_")
         made.append(package)
         folder = site / package
@@ -42,6 +43,8 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plu
         (folder / "__init__.py").write_text("", encoding="utf-8")
         for name, source in modules.items():
             (folder / f"{name}.py").write_text(textwrap.dedent(source), encoding="utf-8")
+        if card is not None:
+            (folder / "card.yaml").write_text(textwrap.dedent(card), encoding="utf-8")
         for old in site.glob(f"{package}-*.dist-info"):
             for file in old.iterdir():
                 file.unlink()

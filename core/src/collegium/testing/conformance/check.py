@@ -10,7 +10,20 @@ from collegium.component import KINDS, Kind
 from collegium.testing.conformance.outcome import CheckFailed, NotApplicable, Result
 from collegium.testing.conformance.subject import CannotBuild, Subject
 
-_MODULES = ("general", "process", "verifier", "traps", "reward", "router", "sampler", "weighter", "task", "loss")
+_MODULES = (
+    "general",
+    "card",
+    "content",
+    "process",
+    "verifier",
+    "traps",
+    "reward",
+    "router",
+    "sampler",
+    "weighter",
+    "task",
+    "loss",
+)
 _CHECKS: list[Check] = []
 
 

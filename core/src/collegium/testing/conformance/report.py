@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from collegium import hookspecs
+from collegium.planning.conformance import code_of, local_report
 from collegium.testing.conformance.distribution import Target
 from collegium.testing.conformance.outcome import CheckFailed
 from collegium.testing.conformance.trace import PACKAGE, run_module_lines
@@ -28,8 +29,8 @@ def check_distribution(
         options: Component's short name to the options to build it with.
 
     Returns:
-        ``{"schema", "distribution", "version", "contract", "passed", "components": [{"kind", "id", "checks": [{"check",
-        "status", "reason"}]}]}``.
+        ``{"schema", "distribution", "version", "contract", "code", "passed", "components": [{"kind", "id", "checks":
+        [{"check", "status", "reason"}]}]}``; ``code`` is the digest of the code that was checked.
     """
     rows = [row for record in _records(target) for row in _component_rows(record, cases or target.cases, options or {})]
     passed = all(result["status"] != "failed" for row in rows for result in row["checks"])
@@ -38,6 +39,7 @@ def check_distribution(
         "distribution": target.distribution,
         "version": target.version,
         "contract": hookspecs.API,
+        "code": code_of(target.modules),
         "passed": passed,
         "components": rows,
     }
@@ -83,3 +85,11 @@ def _check(kind: str, name: str, options: Mapping[str, Any] | None, cases: Path 
 def write_report(report: Mapping[str, Any], path: Path) -> None:
     """Write a report as JSON."""
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def record_report(report: Mapping[str, Any]) -> Path:
+    """Keep a report as one made here, for recipes that demand conformance, and return where."""
+    path = local_report(report["distribution"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_report(report, path)
+    return path

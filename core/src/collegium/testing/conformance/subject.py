@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from collegium.cards.read import card_entry, read_card
 from collegium.component import Config, Configurable, Kind
-from collegium.errors import ConfigError
+from collegium.errors import ConfigError, PluginLoadError
 from collegium.plugins.registry import Entry, Registry
 from collegium.testing.conformance.cases import Case, Cases, read_cases
 from collegium.testing.conformance.outcome import CheckFailed
@@ -26,7 +27,7 @@ class Subject:
     Args:
         kind: Its kind.
         name: ``distribution/name``, or the short name.
-        options: Its options. Default: none if its `Config` allows that, else the example that its schema gives.
+        options: Its options. Default: none if its `Config` allows that, else the example of its card or its schema.
         cases: Labelled cases, or their file; those of other components are left out.
     """
 
@@ -54,9 +55,18 @@ class Subject:
         if self._options is not None:
             return dict(self._options)
         try:
-            return example_options(self.config_class, self.name)
+            return example_options(self.config_class, self.name, self._card_example())
         except ConfigError as error:
             raise CannotBuild(" ".join(str(error).split())) from error
+
+    def _card_example(self) -> dict[str, Any] | None:
+        """Return the example of its card, if it has one; a malformed card is the business of its own check."""
+        try:
+            card = read_card(self.entry.record.module, self.entry.record.distribution)
+        except PluginLoadError:
+            return None
+        said = card_entry(card, self.kind, self.entry.component.name)
+        return said.example if said else None
 
     @property
     def has_options(self) -> bool:
@@ -115,8 +125,8 @@ def close(instance: Any) -> None:
     getattr(instance, "close", lambda: None)()
 
 
-def example_options(config: type[Config], name: str) -> dict[str, Any]:
-    """Return options that are valid: none, else the schema's first example, else the examples of what is required.
+def example_options(config: type[Config], name: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return options that are valid: none, else those given, else the schema's first example or those of its fields.
 
     Raises:
         ConfigError: If there is no example.
@@ -124,13 +134,13 @@ def example_options(config: type[Config], name: str) -> dict[str, Any]:
     schema = config.model_json_schema()
     required: Sequence[str] = schema.get("required", ())
     fields = {name: schema["properties"][name].get("examples", [None])[0] for name in required}
-    for options in ({}, *schema.get("examples", ()), fields):
+    for options in ({}, given, *schema.get("examples", ()), fields):
         try:
             config.model_validate(options)
         except ValidationError:
             continue
-        return dict(options)
+        return dict(options or {})
     raise ConfigError(
         f"{name} cannot be built without options, and its Config gives no valid example",
-        fix='add model_config = ConfigDict(json_schema_extra={"examples": [{...}]}) to it, or pass the options',
+        fix="give its entry in card.yaml an example, or pass the options",
     )
