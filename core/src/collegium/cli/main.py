@@ -24,6 +24,7 @@ COMMANDS = {
     "eval": "collegium.cli.runs:evaluate",
     "plugins": "collegium.cli.plugins:plugins",
     "check": "collegium.cli.check:check",
+    "audit": "collegium.cli.audit:audit",
     "new": "collegium.cli.new:new",
 }
 

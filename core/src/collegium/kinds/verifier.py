@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from collegium.component import Configurable
 from collegium.task import Completion, Task
 from collegium.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Perturbation:
+    """A right completion, rewritten.
+
+    Args:
+        name: What was done to it.
+        text: The whole rewritten completion.
+        changes_value: Whether the answer is another one now, so that it must no longer pass; if not, it must.
+    """
+
+    name: str
+    text: str
+    changes_value: bool
 
 
 class Verifier(Configurable):
@@ -33,6 +49,10 @@ class Verifier(Configurable):
     def verify_batch(self, completions: Sequence[Completion], tasks: Sequence[Task]) -> Sequence[Verdict]:
         """Judge many at once; override where that is cheaper. Order and length are the inputs'."""
         return [self.verify(completion, task) for completion, task in zip(completions, tasks, strict=True)]
+
+    def perturbations(self, completion: Completion, task: Task) -> Iterable[Perturbation]:
+        """Rewrite a right completion; `collegium audit` holds the verifier to what it says here. Default: nothing."""
+        return ()
 
     def close(self) -> None:
         """Release what the verifier holds (processes, files)."""

@@ -1,0 +1,51 @@
+"""Rewritings of a right answer: those that must not matter, and those that must."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from collegium.kinds.verifier import Perturbation, Verifier
+from collegium.task import Completion, Task
+
+NUMBER = re.compile(r"[-+]?\d{1,15}(?:\.\d{1,15})?")
+
+
+def white_space(completion: Completion, _task: Task) -> Iterator[Perturbation]:
+    """Yield the completion with other white space around it and other line ends.
+
+    Sound for a verifier that reads an answer out of prose or runs code; not where layout is judged.
+    """
+    text = completion.text
+    yield Perturbation("space around", f" {text} ", changes_value=False)
+    yield Perturbation("newline after", f"{text}\n", changes_value=False)
+    yield Perturbation("newlines before", f"\n\n{text}", changes_value=False)
+    if "\n" in text and "\r" not in text:
+        yield Perturbation("CRLF", text.replace("\n", "\r\n"), changes_value=False)
+
+
+def changed_numbers(completion: Completion, task: Task) -> Iterator[Perturbation]:
+    """Yield the completion with its answer changed, where the reference is a number that stands in it exactly once."""
+    reference = (task.reference or "").strip()
+    if not NUMBER.fullmatch(reference):
+        return
+    standing = [found.span() for found in NUMBER.finditer(completion.text) if found.group() == reference]
+    if len(standing) != 1:
+        return
+    (start, end) = standing[0]
+    for name, other in (("one more", _plus_one(reference)), ("a digit more", f"{reference}7")):
+        yield Perturbation(
+            f"value: {name}", completion.text[:start] + other + completion.text[end:], changes_value=True
+        )
+
+
+def variants_of(verifier: Verifier, completion: Completion, task: Task) -> list[Perturbation]:
+    """Return what the verifier itself promises, and the changes of value that hold for any verifier."""
+    own = list(verifier.perturbations(completion, task))
+    own += [] if any(each.changes_value for each in own) else changed_numbers(completion, task)
+    return [each for each in own if each.text != completion.text]
+
+
+def _plus_one(number: str) -> str:
+    whole, point, fraction = number.partition(".")
+    return f"{int(whole) + 1}{point}{fraction}"
