@@ -43,6 +43,7 @@ ERRORS = (
 )  # fmt: skip
 RECIPE = {
     "The recipe": model.Recipe,
+    "`requires.NAME`": model.RequirementConfig,
     "`domains.NAME`": model.DomainConfig,
     "`models.NAME`": model.ModelConfig,
     "`evaluation`": EvaluationSpec,

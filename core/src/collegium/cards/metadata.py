@@ -27,4 +27,4 @@ def ownership_of(distribution: str) -> Ownership:
 
 
 def _first(found: metadata.PackageMetadata, *fields: str) -> str:
-    return next((str(found[field]) for field in fields if field in found and found[field]), "")
+    return next((str(found[field]) for field in fields if found.get(field)), "")

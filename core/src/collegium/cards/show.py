@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from collegium.planning.conformance import conformance_of
 from collegium.cards.example import example_yaml
 from collegium.cards.metadata import ownership_of
 from collegium.cards.read import card_entry, read_card, read_measured
 from collegium.errors import CollegiumError
+from collegium.planning.conformance import conformance_of
 from collegium.plugins.registry import Entry, Registry
 
 

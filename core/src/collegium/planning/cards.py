@@ -41,7 +41,11 @@ def check_cards(entries: Iterable[Entry], teachers: Iterable[tuple[Entry, Config
 def _check_checkpoint(entry: Entry, said: ComponentCard, configs: list[Config]) -> Iterator[Problem]:
     folders = {Path(path) for config in configs for path in _contents(config) if Path(path).is_dir()}
     if not folders and said.checkpoint:
-        folders = {path} if (path := _declared_folder(entry, said.checkpoint.path)) else set()
+        declared_folder = _declared_folder(entry, said.checkpoint.path)
+        if declared_folder is None and is_local(said.checkpoint.path):
+            what = f"{entry.kind} {entry.id!r}: the checkpoint of its card, {said.checkpoint.path!r}, is not there"
+            yield Problem(what, f"put it there, or upgrade {entry.record.distribution}", entry.record.distribution)
+        folders = {declared_folder} if declared_folder else set()
     for folder in sorted(folders):
         for what, declared, found in _compared(said, folder):
             if declared is not None and found != declared:

@@ -9,8 +9,8 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from collegium.planning.conformance import Conformance, conformance_of
 from collegium.errors import Location, Problem
+from collegium.planning.conformance import Conformance, conformance_of
 from collegium.plugins.discovery import PluginRecord, normalise
 from collegium.plugins.registry import Registry
 from collegium.recipe.model import Recipe, RequirementConfig
@@ -18,7 +18,7 @@ from collegium.recipe.source import SourceMap
 
 
 def check_requirements(recipe: Recipe, registry: Registry, sources: SourceMap) -> Iterator[Problem]:
-    """Yield a problem for each requirement that is malformed, missing, of the wrong version, broken or not conforming."""
+    """Yield a problem for each requirement that is malformed, missing, of the wrong version, broken or unproven."""
     for index, asked in enumerate(recipe.requires):
         where = sources.places.get(("requires", asked.name)) or sources.locate(("requires", str(index)))
         yield from _check(asked, registry, where)

@@ -1,7 +1,7 @@
-"""Call lifecycle hooks so that a plugin's failure is reported with its owner and never stops a run; trace them on demand.
+"""Call lifecycle hooks so that a plugin's failure is reported with its owner and never stops a run.
 
-With ``COLLEGIUM_TRACE=1`` every call is an event ``hook-called`` in the run's ``events.jsonl``, with its plugin, hook and
-seconds, those in worker processes included.
+With ``COLLEGIUM_TRACE=1`` every call, in worker processes too, is an event ``hook-called`` in the run's
+``events.jsonl``, with its plugin, hook and seconds.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _trace(plugin: str, hook: str, seconds: float, failed: str) -> None:
     from collegium.running.directory import RunDirectory
 
     directory = os.environ.get(_DIRECTORY_VARIABLE)
-    if directory is None:  # a job that no run started
+    if not directory:  # a job that no run started
         return
     facts = {"failed": failed} if failed else {}
     RunDirectory(Path(directory)).event("hook-called", plugin=plugin, hook=hook, seconds=round(seconds, 6), **facts)

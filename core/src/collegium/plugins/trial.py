@@ -29,7 +29,7 @@ def tried(modules: Sequence[str], timeout_s: float) -> dict[str, str]:
         timeout_s: Seconds that one module may take.
 
     Returns:
-        Module to what it did, for those that crashed, ended or held up the process; other failures are not its business.
+        Module to what it did, for those that crashed, ended or held up the process; other failures are discovery's.
 
     Raises:
         PluginLoadError: If the child does not start.

@@ -24,7 +24,7 @@ class DomainConfig(Config):
 
 
 class RequirementConfig(Config):
-    """A distribution that the recipe needs: ``name>=1.2``, ``{name: ">=1.2"}`` or ``{name: {version, conformance}}``."""
+    """A needed distribution: ``name>=1.2``, ``{name: ">=1.2"}`` or ``{name: {version: ..., conformance: ...}}``."""
 
     name: str
     """The distribution."""
@@ -37,13 +37,16 @@ class RequirementConfig(Config):
     @classmethod
     def _from_short_form(cls, value: Any) -> Any:
         if isinstance(value, str):
-            name, rest = re.fullmatch(r"\s*([A-Za-z0-9._-]*)(.*)", value, re.DOTALL).groups()  # type: ignore[union-attr]
-            return {"name": name, "version": rest}
-        if isinstance(value, Mapping) and len(value) == 1:
-            ((name, asked),) = value.items()
-            options = {"version": asked or ""} if asked is None or isinstance(asked, str) else asked
-            return {"name": name, **options} if isinstance(options, Mapping) else {"name": name, "version": options}
-        return value
+            name = re.match(r"\s*[A-Za-z0-9._-]*", value)
+            return {"name": name[0].strip(), "version": value[name.end() :]} if name else value
+        if not isinstance(value, Mapping) or len(value) != 1 or "name" in value:
+            return value
+        ((name, asked),) = value.items()
+        if not isinstance(asked, Mapping):
+            return {"name": name, "version": "" if asked is None else asked}
+        if "name" in asked:
+            raise ValueError("unknown key 'name'; the key before it names the distribution")
+        return {"name": name, **asked}
 
 
 class ModelConfig(Config):

@@ -35,7 +35,7 @@ def _facts(component: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     else:
         yield from _card_facts(card)
     yield "conformance", _conformance(component)
-    yield from (("measured", line) for line in _measured(component["measured"]))
+    yield from (("measured", line) for line in _measured(component))
 
 
 def _card_facts(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -58,11 +58,21 @@ def _conformance(component: Mapping[str, Any]) -> str:
     return f"{found['state']}: {found['reason']} (collegium check {component['id'].partition('/')[0]})"
 
 
-def _measured(measured: Any) -> Iterator[str]:
-    """Yield one line per row of the measured rates."""
-    rows = measured if isinstance(measured, list) else [measured] if measured else []
-    for row in rows:
-        yield _plain(row)
+def _measured(component: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one line per row of the measured rates that is about this component; of ids, how many."""
+    for row in _rows(component["measured"]):
+        about = str(row.get("verifier", component["id"]))
+        if about.rpartition("/")[2] == component["id"].rpartition("/")[2]:
+            counts = {key: len(item) if isinstance(item, list) else item for key, item in row.items()}
+            yield _plain({key: item for key, item in counts.items() if not isinstance(item, Mapping)})
+
+
+def _rows(measured: Any) -> list[Mapping[str, Any]]:
+    """Return the rows of measured.json: a list, or the lists in a mapping, or the mapping itself."""
+    if not isinstance(measured, Mapping):
+        return [row for row in measured or () if isinstance(row, Mapping)]
+    lists = [row for value in measured.values() if isinstance(value, list) for row in _rows(value)]
+    return lists or [measured]
 
 
 def _plain(value: Any) -> str:

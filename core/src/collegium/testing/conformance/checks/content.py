@@ -102,7 +102,7 @@ def _configured(subject: Subject, model: type[Config], name: str, place: Path) -
 
 
 def _returns(subject: Subject, config: Config, place: Path) -> bool:
-    """Whether the contents that options name include a path; an error says that it was looked at: it is no checkpoint."""
+    """Whether the contents that options name include a path; an error on it shows that it was looked at."""
     try:
         found = [Path(path) for path in config.content_paths()]
         if isinstance(config, subject.config_class) and issubclass(subject.component_class, TaskSource):
