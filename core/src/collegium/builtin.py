@@ -73,3 +73,16 @@ def register_executors() -> list[Component]:
         component("in-process", f"{PACKAGE}.executors:InProcessExecutor", "One stage after another, in this process."),
         component("local", f"{PACKAGE}.executors:LocalExecutor", "Worker processes on this machine, side by side."),
     ]
+
+
+@hookimpl
+def register_stages() -> list[Component]:
+    """Offer the audit of a verifier as a stage."""
+    return [
+        component(
+            "audit",
+            f"{PACKAGE}.audit:AuditStage",
+            "Measure a verifier on labelled cases; stop the run if it is worse than the recipe allows.",
+            config=f"{PACKAGE}.audit_config:AuditConfig",
+        )
+    ]

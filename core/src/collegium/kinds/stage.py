@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Edge = Literal["init_from", "generate_from", "teachers", "reference", "average_of", "data_from"]
 """How one stage feeds another: weights, rollouts become data, live teachers, KL reference, weights averaged, data."""
 
-Artifact = Literal["model", "data", "reward_model"]
+Artifact = Literal["model", "data", "reward_model", "report"]
 
 
 class StageConfig(Config):

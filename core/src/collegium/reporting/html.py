@@ -33,6 +33,7 @@ def render_html(report: dict[str, Any], metrics: dict[str, list[dict[str, Any]]]
         _matrix(report),
         "<h2>Stages</h2>",
         _stages(report),
+        _audits(report),
         *[_charts(stage_id, rows) for stage_id, rows in metrics.items() if rows],
         "<h2>Packages</h2>",
         _table(
@@ -56,6 +57,18 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _audits(report: dict[str, Any]) -> str:
+    """Return a table of the audited verifiers, or nothing."""
+    names = ("cases", "agreement", "false_positive_rate", "false_negative_rate", "exploits_passed")
+    rows = [
+        [escape(stage["id"]), *(_number(stage["metrics"].get(f"audit/{name}")) for name in names)]
+        for stage in report["stages"]
+        if "audit/cases" in stage["metrics"]
+    ]
+    head = ["stage", "cases", "agreement", "false positives", "false negatives", "exploits that passed"]
+    return "<h2>Audits of verifiers</h2>" + _table(head, rows) if rows else ""
 
 
 def _domains(report: dict[str, Any]) -> str:
