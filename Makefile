@@ -7,7 +7,7 @@ plugin ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo accept test lint docs bench clean
+.PHONY: setup demo accept test lint docs bench measure clean
 
 setup: $(VENV)/.ready
 
@@ -41,6 +41,10 @@ docs: setup
 
 bench: setup
 	$(BIN)/python tests/benchmarks/run.py
+
+# the verifiers' error rates on labelled data, as the README's table; record=1 writes them into the packages
+measure: setup
+	$(BIN)/python -m tests.measure.run $(if $(record),--record) $(if $(only),--only $(only))
 
 clean:
 	rm -rf $(VENV) runs .collegium
