@@ -40,6 +40,7 @@ docs: setup
 	$(BIN)/python docs/make_hooks.py
 
 bench: setup
+	$(BIN)/python tests/benchmarks/startup.py
 	$(BIN)/python tests/benchmarks/run.py
 
 # the verifiers' error rates on labelled data, as the README's table; record=1 writes them into the packages
