@@ -35,7 +35,9 @@ def test_thirty_plugins_are_scanned_once_and_nothing_heavy_is_imported(arguments
     assert [name for name in loaded if name in HEAVY] == []
     assert [name for name in loaded if name.startswith("acme_") and name.endswith((".verifier", ".reward"))] == []
     plugins = [name for name in loaded if name.startswith("acme_") and name.endswith(".plugin")]
-    if arguments == ["--help"]:
+    if "doctor" in arguments:  # it looks once, then at each plugin in a process of its own
+        assert len(plugins) == PLUGINS
+    elif arguments == ["--help"]:
         assert lines["SCANS"] == "0"
     else:
         assert lines["SCANS"] == "1"
