@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from collegium import Completion, Score, Task, Verdict
+from collegium_verifier_code.output import same_output
 from collegium_verifier_code.verifier import CodeVerifier
 
 SUM = Task("t", "", data={"io": [{"stdin": "1 2\n", "stdout": "3\n"}, {"stdin": "10 5\n", "stdout": "15"}]})
@@ -57,3 +58,46 @@ def test_lines_are_compared_in_order_and_inside(verifier: CodeVerifier) -> None:
     assert value(verifier.verify(Completion("print('a b ')\nprint('c')\nprint()"), task)) == 1.0
     assert value(verifier.verify(Completion("print('a  b')\nprint('c')"), task)) == 0.0
     assert value(verifier.verify(Completion("print('c')\nprint('a b')"), task)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "tolerance", "same"),
+    [
+        ("0.3333333", "0.33333333", 1e-6, True),
+        ("0.3333333", "0.33333333", 0.0, False),
+        ("0.34", "0.33", 1e-3, False),
+        ("1000000.5", "1000000", 1e-6, True),
+        ("1000010", "1000000", 1e-6, False),
+        ("1.0", "1", 1e-9, True),
+        ("1.0", "1", 0.0, False),
+        ("a  1.0000001 b", "a 1 b", 1e-6, True),
+        ("a 1 c", "a 1 b", 1e-6, False),
+        ("1 1", "1", 1e-6, False),
+        ("1\n1", "1 1", 1e-6, False),
+        ("nan", "1", 1e-6, False),
+        ("inf", "1", 1e-6, False),
+        ("1e9999", "1e9998", 1e-6, False),
+        ("1_0", "10", 1e-6, False),
+        ("\u0661", "1", 1e-6, False),
+        ("9" * 500, "9" * 499 + "8", 1e-6, False),
+        ("", "", 1e-6, True),
+        ("", "0", 0.5, False),
+        ("x \n\n", "x", 0.0, True),
+        ("\nx", "x", 0.0, False),
+    ],
+)
+def test_numbers_are_compared_within_the_tolerance_and_texts_exactly(
+    found: str, expected: str, tolerance: float, same: bool
+) -> None:
+    assert same_output(found, expected, tolerance) is same
+
+
+def test_the_tolerance_is_an_option_and_each_case_is_reported() -> None:
+    task = Task("t", "", data={"io": [{"stdin": "3", "stdout": "0.33333"}, {"stdin": "8", "stdout": "0.5"}]})
+    code = CodeVerifier({"workers": 1, "mode": "fraction", "tolerance": 1e-4})
+    try:
+        verdict = code.verify(Completion("print(1 / int(input()))"), task)
+    finally:
+        code.close()
+    tests = [{"ok": True, "cause": ""}, {"ok": False, "cause": "wrong output"}]
+    assert verdict == Score(0.5, {"passed": 1, "total": 2, "cause": "wrong output", "tests": tests})

@@ -183,10 +183,17 @@ def test_a_sandbox_killed_twice_under_an_item_makes_it_an_error() -> None:
     assert "two sandboxes in a row ended under this item" in verdict.reason
 
 
-def test_the_sandboxes_end_with_the_trainer() -> None:
+@pytest.mark.parametrize(
+    "at_work", ["", "threading.Thread(target=v.verify_batch, args=(c, t)).start()\ntime.sleep(1)\n"]
+)
+def test_the_sandboxes_end_with_a_killed_trainer_idle_or_at_work(at_work: str) -> None:
     script = (
+        "import threading, time\nfrom collegium import Completion, Task\n"
+        "c = [Completion('while True: pass')] * 2\nt = [Task('t', '', data={'tests': ['assert f(2) == 3']})] * 2\n"
         "import os, signal\nfrom collegium_verifier_code.verifier import CodeVerifier\n"
-        "v = CodeVerifier()\nprint(*[os.readlink(f'/proc/{p}/ns/user') for p in v._pool.pids], flush=True)\n"
+        "v = CodeVerifier({'timeout_s': 50.0})\n"
+        + at_work
+        + "print(*[os.readlink(f'/proc/{p}/ns/user') for p in v._pool.pids], flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -14,6 +14,7 @@ from collegium import Completion, Error, Score, Task, Verdict, Verifier
 from collegium import Config as BaseConfig
 from collegium_verifier_code.inside.limits import Limits
 from collegium_verifier_code.items import BadTask, form_of, function_item, program_items
+from collegium_verifier_code.output import program_failure
 from collegium_verifier_code.pool import Pool
 from collegium_verifier_code.source import Extract, assemble, extract_code
 
@@ -32,6 +33,9 @@ class CodeConfig(BaseConfig):
     """Address space of the submission's process, in MiB."""
     workers: int = Field(default=2, ge=1, le=64)
     """Warm sandboxes, which is how many completions are judged at once."""
+    tolerance: float = Field(default=0.0, ge=0, lt=1)
+    """For whole programs: how far a number in the output may be from the expected one, absolutely or relative to it;
+    0 compares texts."""
     extract: Extract = "auto"
     """Where the code is: in a ```` ```python ```` fence (``fence``), the whole completion (``none``), or a fence if
     there is one (``auto``)."""
@@ -99,7 +103,7 @@ class CodeVerifier(Verifier):
             report = self._pool.judge(item, self._limit(1))
             if "error" in report:
                 return Error(report["error"])
-            cause = _program_failure(report, expected)
+            cause = program_failure(report, expected, self.config.tolerance)
             checks.append({"ok": not cause, "cause": cause})
             if cause and self.config.mode == "all":
                 break
@@ -114,22 +118,6 @@ class CodeVerifier(Verifier):
         value = float(complete) if self.config.mode == "all" else passed / total
         cause = cause or next((check["cause"] for check in checks if not check["ok"]), "")
         return Score(value, {"passed": passed, "total": total, "cause": cause, "tests": checks})
-
-
-def _program_failure(report: dict[str, Any], expected: str) -> str:
-    """Say why a run of a program fails; nothing if it passes.
-
-    White space at the end of a line and of the whole is not compared.
-    """
-    if report["cause"]:
-        return str(report["cause"])
-    if report["status"] != 0:
-        return f"exit status {report['status']}: {report['stderr'].strip()[-200:]}"
-    return "" if _lines(report["stdout"]) == _lines(expected) else "wrong output"
-
-
-def _lines(text: str) -> list[str]:
-    return [line.rstrip() for line in text.rstrip().split("\n")]
 
 
 def _shut(owner: int, threads: ThreadPoolExecutor, pool: Pool) -> None:
