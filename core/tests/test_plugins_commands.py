@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -97,6 +98,17 @@ def test_show_finds_a_component_by_its_names_and_a_distribution_by_its(units, tm
     assert found["conformance"]["state"] == "missing"
     assert found["options"]["required"] == ["unit"]
     assert yaml.safe_load(found["example"]) == {"verifier": {"use": "acme-units/units", "unit": "mol"}}
+
+
+def test_show_prints_the_measured_rates_of_the_component(units, tmp_path):
+    row = {"name": "labelled", "verifier": "acme-units/units", "options": {"unit": "mol"}, "cases": 90}
+    rates = {"agreement": 0.9, "false_positives": 0, "false_negatives": 9, "source": "x"}
+    other = {"name": "others", "verifier": "acme-units/other", "cases": 1}
+    (units() / "measured.json").write_text(json.dumps({"schema": 1, "audits": [row | rates, other]}))
+    done = cli("plugins", "show", "units", cwd=tmp_path)
+    line = "measured       labelled (unit mol): cases 90, agreement 0.9, false positives 0, false negatives 9"
+    assert line in done.stdout
+    assert "others" not in done.stdout
 
 
 def test_a_missing_card_is_said_and_no_error(units, tmp_path):
@@ -279,6 +291,27 @@ def test_a_traced_run_notes_each_hook_call_with_its_plugin_and_seconds(traced_ru
     assert (first["event"], first["hook"], "failed" in first) == ("hook-called", "before_run", False)
     assert (second["hook"], second["failed"]) == ("after_step", "ZeroDivisionError: division by zero")
     assert first["seconds"] >= 0
+
+
+def test_calls_in_a_process_that_the_run_starts_are_noted_too(traced_run, monkeypatch):
+    monkeypatch.setenv(TRACE_VARIABLE, "1")
+    traced_run()
+    code = (
+        "from collegium.events import StepFinished\nfrom collegium.plugins import Registry\n"
+        "from collegium.plugins.lifecycle import notify\n"
+        "notify(Registry.discover(), 'after_step', StepFinished('sft', 2, {}))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    directory = RunDirectory(Path(os.environ["COLLEGIUM_TRACE_DIRECTORY"]))
+    assert [e["hook"] for e in directory.events() if e["plugin"] == "acme-listens"][2:] == ["after_step"]
+
+
+def test_a_trace_that_cannot_be_written_stops_no_run(traced_run, monkeypatch, caplog):
+    monkeypatch.setenv(TRACE_VARIABLE, "1")
+    traced_run()
+    monkeypatch.setenv("COLLEGIUM_TRACE_DIRECTORY", "/nowhere/at/all")
+    notify(Registry.discover(), "after_step", StepFinished("sft", 2, {}))
+    assert "could not be noted" in caplog.text
 
 
 def test_an_untraced_run_notes_none(traced_run, monkeypatch):

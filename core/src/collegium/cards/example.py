@@ -48,7 +48,7 @@ def example_yaml(kind: Kind, name: str, config: type[Config], given: Mapping[str
         given: The example of its card.
     """
     options = example_options(config, given)
-    comment = f"# {PLACES.get(kind, 'in the options of a stage that takes a ' + kind)}"
+    comment = f"# {PLACES.get(kind, f'where the options of a stage name its {kind}')}"
     if options is None:
         options = list(_candidates(config))[-1]
         comment += "; fill in what is required"

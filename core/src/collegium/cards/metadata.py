@@ -27,4 +27,5 @@ def ownership_of(distribution: str) -> Ownership:
 
 
 def _first(found: metadata.PackageMetadata, *fields: str) -> str:
-    return next((str(found[field]) for field in fields if found.get(field)), "")
+    values = (str(found[field]) for field in fields if field in found)
+    return next((value for value in values if value), "")

@@ -51,4 +51,7 @@ def _trace(plugin: str, hook: str, seconds: float, failed: str) -> None:
     if not directory:  # a job that no run started
         return
     facts = {"failed": failed} if failed else {}
-    RunDirectory(Path(directory)).event("hook-called", plugin=plugin, hook=hook, seconds=round(seconds, 6), **facts)
+    try:
+        RunDirectory(Path(directory)).event("hook-called", plugin=plugin, hook=hook, seconds=round(seconds, 6), **facts)
+    except OSError as error:
+        logger.warning("%s: the call of %s could not be noted: %s", plugin, hook, error)

@@ -59,12 +59,19 @@ def _conformance(component: Mapping[str, Any]) -> str:
 
 
 def _measured(component: Mapping[str, Any]) -> Iterator[str]:
-    """Yield one line per row of the measured rates that is about this component; of ids, how many."""
+    """Yield one line per set of cases that this component was measured on."""
     for row in _rows(component["measured"]):
         about = str(row.get("verifier", component["id"]))
         if about.rpartition("/")[2] == component["id"].rpartition("/")[2]:
-            counts = {key: len(item) if isinstance(item, list) else item for key, item in row.items()}
-            yield _plain({key: item for key, item in counts.items() if not isinstance(item, Mapping)})
+            yield _measured_line(row)
+
+
+def _measured_line(row: Mapping[str, Any]) -> str:
+    """Return the figures of one row: those that it has, under their names."""
+    options = f" ({_plain(row['options'])})" if row.get("options") else ""
+    names = ("cases", "agreement", "false_positives", "false_negatives", "abstained", "errors")
+    figures = [f"{name.replace('_', ' ')} {_plain(row[name])}" for name in names if row.get(name) is not None]
+    return f"{row.get('name', 'labelled cases')}{options}: {', '.join(figures)}"
 
 
 def _rows(measured: Any) -> list[Mapping[str, Any]]:
