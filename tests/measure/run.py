@@ -110,7 +110,13 @@ def data_folder() -> Path:
 
 def measure(member: Path, data: Path, registry: Registry) -> list[Measured]:
     """Run all audits of a verifier."""
-    return [Measured(spec, run_audit(spec, registry, DEPTH)) for spec in specs_of(member, data)]
+    found = []
+    for spec in specs_of(member, data):
+        ids = [case.id for case in spec.cases]
+        if repeated := sorted({name for name in ids if ids.count(name) > 1} if len(set(ids)) < len(ids) else ()):
+            sys.exit(f"{member.name}: {spec.name}: ids that are not unique, such as {repeated[0]!r}")
+        found.append(Measured(spec, run_audit(spec, registry, DEPTH)))
+    return found
 
 
 def table(found: Sequence[Measured]) -> str:

@@ -208,6 +208,12 @@ def test_any_text_gives_a_score(lenient: MathVerifier, text: str) -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=100))
+def test_any_reference_gives_a_score_or_an_error_and_never_an_exception(lenient: MathVerifier, gold: str) -> None:
+    assert isinstance(judge(lenient, "\\boxed{3.5}", gold), Score | Error)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(alphabet="0123456789+-*/^(){}[]\\,.xyiπ√ \n$%=<>&frcsqtbinompm", max_size=60))
 def test_any_formula_gives_a_score(strict: MathVerifier, text: str) -> None:
     assert isinstance(judge(strict, f"\\boxed{{{text}}}", "\\sqrt{2}"), Score)

@@ -2,6 +2,7 @@
 
 from collegium.audit.run import Depth, run_audit
 from collegium.audit.spec import AuditReport, AuditSpec
-from collegium.audit.variants import changed_numbers, white_space
+from collegium.audit.variants import changed_numbers
+from collegium.kinds.perturbation import Perturbation, white_space
 
-__all__ = ["AuditReport", "AuditSpec", "Depth", "changed_numbers", "run_audit", "white_space"]
+__all__ = ["AuditReport", "AuditSpec", "Depth", "Perturbation", "changed_numbers", "run_audit", "white_space"]

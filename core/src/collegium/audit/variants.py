@@ -5,23 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from collegium.kinds.verifier import Perturbation, Verifier
+from collegium.kinds.perturbation import Perturbation
+from collegium.kinds.verifier import Verifier
 from collegium.task import Completion, Task
 
 NUMBER = re.compile(r"[-+]?\d{1,15}(?:\.\d{1,15})?")
-
-
-def white_space(completion: Completion, _task: Task) -> Iterator[Perturbation]:
-    """Yield the completion with other white space around it and other line ends.
-
-    Sound for a verifier that reads an answer out of prose or runs code; not where layout is judged.
-    """
-    text = completion.text
-    yield Perturbation("space around", f" {text} ", changes_value=False)
-    yield Perturbation("newline after", f"{text}\n", changes_value=False)
-    yield Perturbation("newlines before", f"\n\n{text}", changes_value=False)
-    if "\n" in text and "\r" not in text:
-        yield Perturbation("CRLF", text.replace("\n", "\r\n"), changes_value=False)
 
 
 def changed_numbers(completion: Completion, task: Task) -> Iterator[Perturbation]:

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from collegium.component import Configurable
+from collegium.kinds.perturbation import Perturbation
 from collegium.task import Completion, Task
 from collegium.verdict import Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Perturbation:
-    """A right completion, rewritten.
-
-    Args:
-        name: What was done to it.
-        text: The whole rewritten completion.
-        changes_value: Whether the answer is another one now, so that it must no longer pass; if not, it must.
-    """
-
-    name: str
-    text: str
-    changes_value: bool
 
 
 class Verifier(Configurable):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, Literal
 
 from pydantic import Field
 
 from collegium import Completion, Config, Error, Score, Task, Verdict, Verifier
+from collegium.kinds.perturbation import Perturbation, white_space
+from collegium_verifier_math.clock import clock_time, same_time
 from collegium_verifier_math.extraction import Extraction, extract, without_thinking
 from collegium_verifier_math.plain_number import is_unevaluated, last_plain_number, plain_number, single_number
 from collegium_verifier_math.pool import WorkerPool
+from collegium_verifier_math.units import Quantity, quantity
 
 LONGEST_ANSWER = 2_000
 """Characters of an answer; a longer one is wrong."""
@@ -80,6 +84,12 @@ class MathVerifier(Verifier):
             answers = threads.map(self._ask, questions)
             return [next(answers) if isinstance(each, Question) else each for each in found]
 
+    def perturbations(self, completion: Completion, task: Task) -> Iterator[Perturbation]:
+        """White space around an answer does not matter, nor does LaTeX's other way to write a fraction."""
+        yield from white_space(completion, task)
+        if "\\frac{" in completion.text:
+            yield Perturbation("dfrac", completion.text.replace("\\frac{", "\\dfrac{"), changes_value=False)
+
     def close(self) -> None:
         """End the worker processes."""
         self._pool.close()
@@ -96,7 +106,27 @@ class MathVerifier(Verifier):
             return _zero(answer, f"the answer has more than {LONGEST_ANSWER} characters")
         if why := self._fault_of_form(gold, answer):
             return _zero(answer, why)
+        time, found_time = clock_time(gold), clock_time(answer.text)
+        if time is not None and found_time is not None:
+            return Score(float(same_time(time, found_time)), _details(answer))
+        units = quantity(gold), quantity(answer.text)
+        if units[0] is not None and units[1] is not None:
+            return self._compare_quantities(units[0], units[1], answer, task)
         return self._compare_numbers(gold, answer) or Question(gold, answer, task.id)
+
+    def _compare_quantities(
+        self, gold: Quantity, answer: Quantity, found: Extraction, task: Task
+    ) -> Verdict | Question:
+        """Compare what stands before two known units."""
+        if gold.dimension != answer.dimension:
+            return _zero(found, f"the unit is one of {answer.measures}, the reference's of {gold.measures}")
+        bare = replace(found, text=answer.number)
+        if gold.size == answer.size:
+            return self._compare_numbers(gold.number, bare) or Question(gold.number, bare, task.id)
+        expected, value = plain_number(gold.number), plain_number(answer.number)
+        if expected is None or value is None:
+            return _zero(found, "the unit is of another size, and only plain numbers are converted")
+        return self._score(expected * gold.size, value * answer.size, found)
 
     def _fault_of_form(self, gold: str, answer: Extraction) -> str | None:
         """Say why the answer is wrong whatever its value; None if its value decides."""
@@ -127,8 +157,9 @@ class MathVerifier(Verifier):
 
     def _compare_numbers(self, gold: str, answer: Extraction) -> Verdict | None:
         expected, found = plain_number(gold), plain_number(answer.text)
-        if expected is None or found is None:
-            return None
+        return None if expected is None or found is None else self._score(expected, found, answer)
+
+    def _score(self, expected: Fraction, found: Fraction, answer: Extraction) -> Score:
         same = found == expected
         if self.config.mode == "lenient" and expected.denominator > 1:
             same = abs(found - expected) * 1_000_000 <= abs(expected)
