@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import difflib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,8 +20,10 @@ REFERENCES = {"extract": "none", "timeout_s": 20.0}
 MUTANTS = {"extract": "none", "timeout_s": 2.0}
 HUMANEVAL = "HumanEval, canonical solutions"
 MBPP = "MBPP, reference code"
+OPENED = "    pass\n\n\n"
 MUTANT_KINDS = (*KINDS, "truncated")
-EQUIVALENT = "the tests do not see the change: the mutant is equivalent, or the task's tests are too few"
+SURVIVORS = Path(__file__).with_name("mutants_that_pass.txt")
+"""Ids of the mutants that the tests do not catch."""
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -98,9 +102,24 @@ def mutated(cases: Sequence[Case]) -> dict[str, list[Case]]:
     return found
 
 
+def survivors() -> set[str]:
+    """Return the ids of the mutants that pass: equivalent to the reference, or the task's tests are too few."""
+    return set(SURVIVORS.read_text(encoding="utf-8").splitlines())
+
+
+def explanation(right: Case, changed: Case) -> str:
+    """Show the change that no test tells from the reference; whether any input would tell is not decided here."""
+    prefix = right.prompt if "test" in right.task else ""
+    before = ast.unparse(ast.parse(prefix + right.completion)).splitlines()
+    after = ast.unparse(ast.parse(changed.completion.removeprefix(OPENED))).splitlines()
+    lines = [line for line in difflib.unified_diff(before, after, n=0, lineterm="") if line[:3] not in ("---", "+++")]
+    old, new = (" ".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
+    return f"no test tells `{old}` from `{new}`"
+
+
 def _mutant_case(case: Case, mutant: Mutant) -> Case:
     """Label a mutant; HumanEval's prompt opens a function, which is ended so that the mutant can define it anew."""
-    completion = f"    pass\n\n\n{mutant.text}" if "test" in case.task else mutant.text
+    completion = OPENED + mutant.text if "test" in case.task else mutant.text
     return case.model_copy(update={"id": f"{case.id}/{mutant.kind}", "completion": completion, "expected": 0.0})
 
 
@@ -125,14 +144,20 @@ def audits(data: Path) -> Iterator[AuditSpec]:
         ("MBPP sanitized, reference code", mbpp_sanitized(data)),
     ):
         yield AuditSpec(name, VERIFIER, cases, REFERENCES, source=upstream)
+    passing = survivors()
     for name, cases in right.items():
+        originals = {case.id: case for case in cases}
         for kind, changed in mutated(cases).items():
             yield AuditSpec(
                 name=f"{name.partition(',')[0]} mutants: {kind}",
                 verifier=VERIFIER,
                 cases=changed,
                 options=MUTANTS,
-                explained={case.id: EQUIVALENT for case in changed},
+                explained={
+                    case.id: explanation(originals[case.id.removesuffix(f"/{kind}")], case)
+                    for case in changed
+                    if case.id in passing
+                },
                 source="one seeded change of the reference",
                 note="agreement is the share caught",
             )

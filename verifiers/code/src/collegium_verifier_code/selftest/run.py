@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def _folders() -> tuple[Path, ...]:
     return (*FOLDERS, Path(tempfile.gettempdir()), Path.cwd(), Path(os.__file__).parent)
 
 
-def _judge(verifier: CodeVerifier, texts: dict[str, str], data: dict[str, object]) -> dict[str, Verdict]:
+def _judge(verifier: CodeVerifier, texts: dict[str, str], data: Mapping[str, object]) -> dict[str, Verdict]:
     tasks = [Task(name, "", data=data) for name in texts]
     return dict(zip(texts, verifier.verify_batch([Completion(text) for text in texts.values()], tasks), strict=True))
 
