@@ -12,7 +12,7 @@ from typing import Any
 from collegium.audit import AuditSpec
 from collegium.testing.conformance.cases import Case
 from collegium_verifier_code.selftest import ADD_ONE, SUM, functions, programs
-from collegium_verifier_code.selftest.mutants import KINDS, Mutant, mutants
+from collegium_verifier_code.selftest.mutants import KINDS, Mutant, mutants, parse
 
 VERIFIER = "collegium-verifier-code/code"
 REFERENCES = {"extract": "none", "timeout_s": 20.0}
@@ -110,8 +110,8 @@ def survivors() -> set[str]:
 def explanation(right: Case, changed: Case) -> str:
     """Show the change that no test tells from the reference; whether any input would tell is not decided here."""
     prefix = right.prompt if "test" in right.task else ""
-    before = ast.unparse(ast.parse(prefix + right.completion)).splitlines()
-    after = ast.unparse(ast.parse(changed.completion.removeprefix(OPENED))).splitlines()
+    before = ast.unparse(parse(prefix + right.completion)).splitlines()
+    after = ast.unparse(parse(changed.completion.removeprefix(OPENED))).splitlines()
     lines = [line for line in difflib.unified_diff(before, after, n=0, lineterm="") if line[:3] not in ("---", "+++")]
     old, new = (" ".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
     return f"no test tells `{old}` from `{new}`"

@@ -10,6 +10,7 @@ import ast
 import copy
 import hashlib
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -112,7 +113,7 @@ def mutants(source: str, seed: str, *, after_line: int = 0) -> Iterator[Mutant]:
         seed: What the draw depends on, such as the task's id.
         after_line: Lines up to this one stay as they are.
     """
-    tree = ast.parse(source)
+    tree = parse(source)
     texts = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings compute nothing
     for kind, change in KINDS.items():
         nodes = [(n, node) for n, node in enumerate(ast.walk(tree)) if id(node) not in texts]
@@ -120,6 +121,13 @@ def mutants(source: str, seed: str, *, after_line: int = 0) -> Iterator[Mutant]:
         if places:
             yield Mutant(kind, _changed(tree, change, _draw(f"{seed}/{kind}").choice(places)))
     yield Mutant("truncated", truncated(source))
+
+
+def parse(source: str) -> ast.Module:
+    """Parse a text that is somebody else's: what the compiler warns of in it is no concern of ours."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(source)
 
 
 def truncated(source: str) -> str:
