@@ -1,0 +1,1 @@
+"""Reward functions in TRL's signature, as a reward source."""
