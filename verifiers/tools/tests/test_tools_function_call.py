@@ -72,7 +72,9 @@ def test_calls_in_parallel_match_in_any_order_and_one_to_one() -> None:
     assert assign([[True, True], [True, False]]) == 2
 
 
-@pytest.mark.parametrize("gold", [[{"nope": {}}], [{"geo.area": {}}], [{"geo.area": {"base": ["x"]}}], [3], [{"geo.area": 3}]])
+@pytest.mark.parametrize(
+    "gold", [[{"nope": {}}], [{"geo.area": {}}], [{"geo.area": {"base": ["x"]}}], [3], [{"geo.area": 3}]]
+)
 def test_a_ground_truth_that_does_not_fit_its_functions_is_an_error(gold: list[Any]) -> None:
     task = Task("t", "", data={"functions": FUNCTIONS, "ground_truth": gold})
     assert isinstance(FunctionCallVerifier().verify(Completion(RIGHT[0]), task), Error)

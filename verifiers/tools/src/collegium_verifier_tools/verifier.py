@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from collegium import Completion, Config, Error, Score, Task, Verdict, Verifier
+from collegium import Completion, Error, Score, Task, Verdict, Verifier
+from collegium import Config as BaseConfig
 from collegium_verifier_tools.gold import fault
 from collegium_verifier_tools.matching import assign, mismatch
 from collegium_verifier_tools.parsing import Call, Format, NotCalls, parse
@@ -13,7 +12,7 @@ from collegium_verifier_tools.parsing import Call, Format, NotCalls, parse
 class FunctionCallVerifier(Verifier):
     """Score 1 if the completion makes exactly the expected calls, in any order; 0 otherwise."""
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Options."""
 
         format: Format = "auto"
@@ -66,5 +65,5 @@ def _attempts(text: str, names: list[str]) -> bool:
     return "<tool_call>" in text or any(f"{name}(" in text or f'"{name}"' in text for name in names)
 
 
-def _zero(reason: str) -> Any:
+def _zero(reason: str) -> Score:
     return Score(0.0, {"mismatch": reason})
