@@ -14,6 +14,6 @@ def register_verifiers() -> Sequence[Component]:
         component(
             "instructions",
             "collegium_verifier_instructions.verifier:InstructionsVerifier",
-            "Verifiable instructions: IFEval's 25 types, strict or loose, and registered ones.",
+            "Verifiable instructions: IFEval's 25 types, strict or loose, 21 more, and registered ones.",
         )
     ]

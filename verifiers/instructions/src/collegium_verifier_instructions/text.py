@@ -63,6 +63,24 @@ def count_sentences(text: str) -> int:
     )
 
 
+def sentences(text: str) -> list[str]:
+    """Split into sentences, by the rule of `count_sentences`; a line break ends one, too."""
+    found = []
+    for line in text.split("\n"):
+        start = 0
+        for stop in _STOP.finditer(line):
+            if _ends_sentence(line, stop):
+                found.append(line[start : stop.end()].strip())
+                start = stop.end()
+        found.append(line[start:].strip())
+    return [sentence for sentence in found if any(character.isalnum() for character in sentence)]
+
+
+def words(text: str) -> list[str]:
+    """Return the runs of letters, digits and underscores."""
+    return _WORD.findall(text)
+
+
 def _is_closed(text: str) -> bool:
     return text.rstrip(_CLOSING)[-1:] in (".", "?", "!")
 
