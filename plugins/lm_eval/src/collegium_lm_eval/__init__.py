@@ -1,0 +1,1 @@
+"""The stage `lm-eval`: lm-evaluation-harness tasks with local data."""
