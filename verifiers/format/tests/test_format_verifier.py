@@ -34,12 +34,14 @@ def length(text: str, token_ids: tuple[int, ...] = (), **options: Any) -> Verdic
     return LengthVerifier(options).verify(Completion(text, token_ids=token_ids), TASK)
 
 
-def test_both_are_discovered_through_their_entry_point() -> None:
+def test_all_are_discovered_through_their_entry_point() -> None:
     (entry,) = entry_points(group="collegium", name="collegium-verifier-format")
     offered = {each.name: each.target for each in entry.load().register_verifiers()}
     assert offered == {
         "format": "collegium_verifier_format.layout:FormatVerifier",
         "length": "collegium_verifier_format.length:LengthVerifier",
+        "language": "collegium_verifier_format.language:LanguageVerifier",
+        "repetition": "collegium_verifier_format.repetition:RepetitionVerifier",
     }
 
 

@@ -1,1 +1,1 @@
-"""Verifiers of form: format and length."""
+"""Verifiers of form: format, length, language and repetition."""

@@ -1,0 +1,79 @@
+"""The `repetition` verifier: n-grams that come back, and an end that goes round in circles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from collegium import Completion, Config, Score, Task, Verdict, Verifier
+from collegium_verifier_format.layout import LONGEST_TEXT
+
+TAIL = 4_000
+"""Characters at the end in which a loop is looked for."""
+
+
+class RepetitionConfig(Config):
+    """Options of the `repetition` verifier."""
+
+    ngram: int = Field(default=6, ge=1, le=100)
+    """Words of an n-gram."""
+    max_share: float = Field(default=0.3, ge=0, le=1)
+    """Share of the n-grams that may have stood before."""
+    loop_repeats: int = Field(default=4, ge=2)
+    """Times in a row that one piece of text at the very end makes a loop."""
+    loop_characters: int = Field(default=60, ge=1, le=TAIL)
+    """Characters that a loop must cover to count."""
+    score: Literal["all", "share"] = "all"
+    """``all`` scores 1 or 0; ``share`` scores the share of new n-grams, and 0 for a loop."""
+
+
+class RepetitionVerifier(Verifier):
+    """Judge whether a completion repeats itself; `details` has the share of repeated n-grams and the loop, if any."""
+
+    Config = RepetitionConfig
+
+    def verify(self, completion: Completion, task: Task) -> Verdict:
+        """Judge one completion; an empty one scores 0."""
+        text = completion.text
+        if len(text) > LONGEST_TEXT:
+            return Score(0.0, {"why": f"the completion has more than {LONGEST_TEXT} characters"})
+        words = text.split()
+        if not words:
+            return Score(0.0, {"why": "there is no text"})
+        share = repeated_share(words, self.config.ngram)
+        loop = loop_at_end(text.rstrip(), self.config.loop_repeats, self.config.loop_characters)
+        details = {"repeated": round(share, 4), "loop": loop[:80] if loop else None}
+        if loop:
+            return Score(0.0, details)
+        return Score(1.0 - share if self.config.score == "share" else float(share <= self.config.max_share), details)
+
+
+def repeated_share(words: Sequence[str], size: int) -> float:
+    """Return the share of n-grams that stood before; 0 where there are none."""
+    count = len(words) - size + 1
+    if count < 1:
+        return 0.0
+    return 1.0 - len({tuple(words[start : start + size]) for start in range(count)}) / count
+
+
+def loop_at_end(text: str, repeats: int, characters: int) -> str | None:
+    """Return the piece that the text ends in `repeats` times or more, over at least so many characters, or None.
+
+    Linear: the border table of Knuth, Morris and Pratt over the reversed tail gives the shortest period of each of its
+    beginnings.
+    """
+    tail = text[-TAIL:][::-1]
+    borders = [0] * (len(tail) + 1)
+    border = 0
+    for position in range(1, len(tail)):
+        while border and tail[position] != tail[border]:
+            border = borders[border]
+        border += tail[position] == tail[border]
+        borders[position + 1] = border
+        length = position + 1
+        period = length - border
+        if length >= characters and length >= repeats * period:
+            return tail[:period][::-1]
+    return None
