@@ -78,6 +78,8 @@ class JudgeConfig(Config):
     """Highest number of points; the score is points / scale."""
     disagreement: Literal["tie", "abstain"] = "tie"
     """Pairwise, where the two orders give different winners: a score of 0.5, or no opinion."""
+    pass_at: float | None = Field(default=None, gt=0, le=1)
+    """If given, a score of at least this becomes 1 and any other 0."""
     max_characters: int = Field(default=40_000, ge=100)
     """Longest text (prompt, response, reference) shown whole; of a longer one the middle is left out, which the judge
     is told and `details` say."""

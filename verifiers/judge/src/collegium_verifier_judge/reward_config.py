@@ -44,3 +44,5 @@ class RewardModelConfig(RewardModelScoreConfig):
     """Raw reward that becomes 0.5."""
     scale: float = Field(default=1.0, gt=0)
     """Raw reward's distance from `shift` that becomes 0.73: the score is sigmoid((reward - shift) / scale)."""
+    pass_at: float | None = Field(default=None, gt=0, lt=1)
+    """If given, the score is 1 where that map gives at least this, else 0."""

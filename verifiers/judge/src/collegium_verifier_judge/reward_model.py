@@ -41,7 +41,8 @@ class RewardModelVerifier(Verifier):
 
     def _mapped(self, raw: Score) -> Score:
         value = sigmoid((raw.value - self.config.shift) / self.config.scale)
-        return Score(value, {**raw.details, "reward": raw.value})
+        details = {**raw.details, "reward": raw.value, "mapped": value}
+        return Score(value if self.config.pass_at is None else float(value >= self.config.pass_at), details)
 
 
 class RewardModelScore(RewardSource):

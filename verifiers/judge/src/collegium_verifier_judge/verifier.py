@@ -86,7 +86,7 @@ class JudgeVerifier(Verifier):
         reply = self._asker.ask(question, end)
         points = float(reply.answer["points"])
         details = {"points": points, "scale": self.config.scale, "reason": reply.answer["reason"]}
-        return Score(points / self.config.scale, {**details, **self._facts(question, [reply])})
+        return self._score(points / self.config.scale, {**details, **self._facts(question, [reply])})
 
     def _compare(self, completion: Completion, task: Task, reference: str, end: float) -> Verdict:
         prompt = ("PROMPT", prompt_as_text(task))
@@ -100,7 +100,10 @@ class JudgeVerifier(Verifier):
             return Abstain(f"the judge's winner depends on the order: {values[0]:g} shown first, {values[1]:g} second")
         reasons = [reply.answer["reason"] for reply in replies]
         details = {"shown_first": values[0], "shown_second": values[1], "orders_agree": agree, "reasons": reasons}
-        return Score(values[0] if agree else 0.5, {**details, **self._facts(first, replies)})
+        return self._score(values[0] if agree else 0.5, {**details, **self._facts(first, replies)})
+
+    def _score(self, value: float, details: Mapping[str, Any]) -> Score:
+        return Score(value if self.config.pass_at is None else float(value >= self.config.pass_at), details)
 
     def _question(self, *texts: tuple[str, str]) -> Question:
         config = self.config
