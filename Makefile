@@ -7,7 +7,7 @@ plugin ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo accept test lint docs bench measure clean
+.PHONY: setup demo accept test test-adapters lint docs bench measure clean
 
 setup: $(VENV)/.ready
 
@@ -29,6 +29,11 @@ accept: demo
 
 test: setup
 	$(BIN)/python -m pytest $(if $(plugin),plugins/$(plugin),-n 2 --dist loadfile $(MEMBERS))
+
+# the adapters against the real libraries, which are installed beside the members
+test-adapters: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -c constraints-adapters.txt trl lm-eval verifiers
+	$(BIN)/python -m pytest -m engines --no-header plugins/trl_rewards plugins/lm_eval plugins/environments
 
 lint: setup
 	$(BIN)/ruff format --check .

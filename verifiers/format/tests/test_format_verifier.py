@@ -79,6 +79,8 @@ def test_tags_in_order_are_in_form(text: str) -> None:
         "<think>a<answer>b</answer></think>",
         "<think>a</think></think><answer>b</answer>",
         "</think>a<think><answer>b</answer>",
+        "<think>a</think><answer>\u200b\ufeff</answer>",
+        "<think>\x00</think><answer>b</answer>",
     ],
 )
 def test_anything_else_is_out_of_form(text: str) -> None:

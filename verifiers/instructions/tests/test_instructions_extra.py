@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from collegium_verifier_instructions.registry import bind, known_ids
+from collegium import Completion, Task
+from collegium_verifier_instructions.registry import _CHECKS, bind, known_ids
+from collegium_verifier_instructions.verifier import InstructionsVerifier
 
 TABLE = [
     ("word_count_range", {"min_words": 2, "max_words": 3}, ["one two", "a b c"], ["one", "a b c d", ""]),
@@ -48,3 +52,15 @@ def test_every_further_constraint_is_in_the_table():
 def test_arguments_that_mean_nothing_are_refused(name, kwargs):
     with pytest.raises(ValueError, match="must be"):
         bind(f"extra:{name}", kwargs)("text")
+
+
+def test_the_readmes_own_constraint_works_as_written(tmp_path, monkeypatch):
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    code = readme.partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "acme_constraints.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    verifier = InstructionsVerifier({"constraint_modules": ["acme_constraints"]})
+    data = {"instruction_id_list": ["acme:max_exclamations"], "kwargs": [{"most": 1}]}
+    verdicts = [verifier.verify(Completion(text), Task("t", "?", data=data)) for text in ("Yes!", "Yes!!")]
+    assert [verdict.value for verdict in verdicts] == [1.0, 0.0]
+    _CHECKS.pop("acme:max_exclamations")

@@ -9,7 +9,7 @@ import regex  # type: ignore[import-untyped]  # it ships none
 from pydantic import AfterValidator, ConfigDict, Field
 
 from collegium import Abstain, Completion, Config, Score, Task, Verdict, Verifier
-from collegium_verifier_format.layout import LONGEST_TEXT, tag_content
+from collegium_verifier_format.layout import LONGEST_TEXT, has_text, tag_content
 
 _LETTER = regex.compile(r"\p{L}")
 
@@ -63,7 +63,7 @@ class LanguageVerifier(Verifier):
             if inside is None:
                 return Score(0.0, {"why": f"<{self.config.tag}> does not stand exactly once"})
             text = inside
-        if not text.strip():
+        if not has_text(text):
             return Score(0.0, {"why": "there is no text"})
         letters = len(_LETTER.findall(text))
         if not letters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -77,7 +78,7 @@ class FormatVerifier(Verifier):
             return Score(0.0, {"why": f"the completion has more than {LONGEST_TEXT} characters"})
         checks = {"stop": completion.finish_reason == "stop"} if self.config.must_stop else {}
         contents = {tag: tag_content(text, tag) for tag in self.config.tags}
-        checks |= {f"tag {tag}": bool(content) for tag, content in contents.items()}
+        checks |= {f"tag {tag}": has_text(content) for tag, content in contents.items()}
         if self.config.tags:
             checks["layout"] = _in_layout(text, self.config.tags)
         if self._pattern is not None:
@@ -108,6 +109,11 @@ def tag_content(text: str, tag: str) -> str | None:
         return None
     start, end = text.find(opening) + len(opening), text.find(closing)
     return text[start:end].strip() if start <= end else None
+
+
+def has_text(content: str | None) -> bool:
+    """Say whether anything can be seen: white space, control and zero-width characters cannot."""
+    return any(unicodedata.category(character)[0] not in "CZ" for character in content or "")
 
 
 def _in_layout(text: str, tags: tuple[str, ...]) -> bool:

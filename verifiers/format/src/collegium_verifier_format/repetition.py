@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from collegium import Completion, Config, Score, Task, Verdict, Verifier
-from collegium_verifier_format.layout import LONGEST_TEXT
+from collegium_verifier_format.layout import LONGEST_TEXT, has_text
 
 TAIL = 4_000
 """Characters at the end in which a loop is looked for."""
@@ -40,7 +40,7 @@ class RepetitionVerifier(Verifier):
         if len(text) > LONGEST_TEXT:
             return Score(0.0, {"why": f"the completion has more than {LONGEST_TEXT} characters"})
         words = text.split()
-        if not words:
+        if not has_text(text):
             return Score(0.0, {"why": "there is no text"})
         share = repeated_share(words, self.config.ngram)
         loop = loop_at_end(text.rstrip(), self.config.loop_repeats, self.config.loop_characters)

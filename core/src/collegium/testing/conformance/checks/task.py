@@ -31,7 +31,7 @@ def tasks_well_formed(subject: Subject) -> None:
 def splits_apart(subject: Subject) -> None:
     """No prompt and no id is in both splits."""
     splits = _splits(subject)
-    for attribute in ("prompt", "id"):
+    for attribute in ("prompt_text", "id"):
         train, heldout = ({getattr(task, attribute) for task in tasks} for tasks in splits.values())
         require(not train & heldout, f"{len(train & heldout)} in both splits by {attribute}")
 
@@ -40,10 +40,10 @@ def splits_apart(subject: Subject) -> None:
 def demonstrations_on_training_tasks(subject: Subject) -> None:
     """Demonstrations and raw texts show no held-out prompt."""
     source = _source(subject)
-    heldout = {task.prompt for task in source.tasks("heldout")}
+    heldout = {task.prompt_text for task in source.tasks("heldout")}
     for shown in source.demonstrations():
         require(isinstance(shown, Demonstration), f"a {type(shown).__name__} among the demonstrations")
-        require(shown.task.prompt not in heldout, f"a demonstration of the held-out task {shown.task.id!r}")
+        require(shown.task.prompt_text not in heldout, f"a demonstration of the held-out task {shown.task.id!r}")
     require(all(isinstance(text, str) for text in source.texts()), "texts() must give text")
 
 
