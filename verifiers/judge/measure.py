@@ -8,11 +8,9 @@ whatever checkpoint a recipe names. The LLM judge has no error rate of its own a
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import json
 import math
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,11 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+
     from collegium.audit import AuditSpec
 
 VERIFIER = "collegium-verifier-judge/reward-model"
 FILE = "pref_small_politeness.jsonl"
 SOURCE = "rasbt/LLMs-from-scratch, instruction-data-with-preference (Apache-2.0)"
+CHECKPOINT = Path(".collegium/measure/reward-model")
+"""Where `audits` leaves its model, from the working directory; made anew each time."""
 PAD, EOS = "<pad>", "<eos>"
 
 
@@ -189,7 +190,7 @@ def calibrate(rewards: Sequence[tuple[float, float]]) -> tuple[float, float]:
     slope, intercept = parameters.tolist()
     if slope <= 0:
         raise RuntimeError(f"the reward model prefers what was rejected (slope {slope:g})")
-    return -intercept / slope, 1 / slope
+    return round(-intercept / slope, 3), round(1 / slope, 3)
 
 
 def pairwise(rewards: Sequence[tuple[float, float]]) -> float:
@@ -208,27 +209,27 @@ def trained(data: Path, folder: Path) -> tuple[float, float, list[Pair]]:
 def audits(data: Path) -> Iterator[AuditSpec]:
     """Yield the audit of the reward model verifier on held-out completions."""
     from collegium.audit import AuditSpec
-
     from collegium.testing.conformance.cases import Case
 
-    folder = Path(tempfile.mkdtemp(prefix="collegium-reward-model-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    shift, scale, heldout = trained(data, folder)
-    cases = [
-        Case(id=f"{pair.id}/{side}", prompt=pair.prompt, completion=getattr(pair, side), expected=label)
-        for pair in heldout
-        for side, label in (("chosen", 1), ("rejected", 0))
-    ]
-    reward = pairwise(raw_rewards(folder, heldout))
+    CHECKPOINT.mkdir(parents=True, exist_ok=True)
+    shift, scale, heldout = trained(data, CHECKPOINT)
+    rewards = raw_rewards(CHECKPOINT, heldout)
+    cases, wrong = [], []
+    for pair, both in zip(heldout, rewards, strict=True):
+        for side, label, reward in (("chosen", 1, both[0]), ("rejected", 0, both[1])):
+            case = Case(id=f"{pair.id}/{side}", prompt=pair.prompt, completion=getattr(pair, side), expected=label)
+            cases.append(case)
+            if (reward >= shift) != bool(label):
+                wrong.append(case.id)
     length = length_baseline(heldout)
     yield AuditSpec(
         name="politeness, held-out completions",
         verifier=VERIFIER,
         cases=cases,
-        options={"path": str(folder), "shift": shift, "scale": scale, "pass_at": 0.5},
-        explained={case.id: "an error of the small model that is trained for this measurement" for case in cases},
+        options={"path": str(CHECKPOINT), "shift": shift, "scale": scale, "pass_at": 0.5},
+        explained=dict.fromkeys(wrong, "an error of the small model that is trained for this measurement"),
         source=SOURCE,
-        note=f"{len(heldout)} pairs: {reward:.1%} pairwise; by length {max(length, 1 - length):.1%}",
+        note=f"{len(heldout)} pairs: {pairwise(rewards):.1%} pairwise; by length {max(length, 1 - length):.1%}",
     )
 
 

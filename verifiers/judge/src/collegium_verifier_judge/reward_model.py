@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from collegium import Abstain, Completion, Error, RewardSource, Sample, Score, Task, Verdict, Verifier
 from collegium_verifier_judge.reward_checkpoint import RewardCheckpoint
@@ -54,6 +54,8 @@ class RewardModelScore(RewardSource):
 
     Config = RewardModelScoreConfig
     timeout_s = 30.0
+    deterministic: ClassVar[bool] = False
+    """As for the verifier."""
 
     def __init__(self, config: RewardModelScoreConfig | Mapping[str, Any] | None = None) -> None:
         super().__init__(config)

@@ -53,7 +53,7 @@ class JudgeVerifier(Verifier):
     def verify(self, completion: Completion, task: Task) -> Verdict:
         """Judge one completion."""
         end = time.monotonic() + self.config.item_s
-        reference = (task.reference or "").strip()
+        reference = self._reference(task)
         if self.config.mode != "pointwise" and not reference:
             return Error(f"task {task.id!r} has no reference, which mode {self.config.mode!r} needs")
         try:
@@ -68,7 +68,7 @@ class JudgeVerifier(Verifier):
     def verify_batch(self, completions: Sequence[Completion], tasks: Sequence[Task]) -> Sequence[Verdict]:
         """Judge many at once, `concurrency` at a time; equal ones are judged once."""
         items = list(zip(completions, tasks, strict=True))
-        keys = [_key(*item) for item in items]
+        keys = [self._key(*item) for item in items]
         distinct = dict(zip(keys, items, strict=True))
         with ThreadPoolExecutor(self.config.concurrency, thread_name_prefix="collegium-llm-judge") as threads:
             verdicts = dict(zip(distinct, threads.map(lambda item: self.verify(*item), distinct.values()), strict=True))
@@ -105,6 +105,16 @@ class JudgeVerifier(Verifier):
     def _score(self, value: float, details: Mapping[str, Any]) -> Score:
         return Score(value if self.config.pass_at is None else float(value >= self.config.pass_at), details)
 
+    def _reference(self, task: Task) -> str:
+        """Return the reference where the mode uses one; pointwise judgement does not read it."""
+        return "" if self.config.mode == "pointwise" else (task.reference or "").strip()
+
+    def _key(self, completion: Completion, task: Task) -> str:
+        """Return the digest of what the judge sees of an item, and of the task's id, which errors name."""
+        response = [completion.text, completion.finish_reason]
+        shown = {"response": response, "id": task.id, "prompt": task.prompt, "reference": self._reference(task)}
+        return digest_of(shown)
+
     def _question(self, *texts: tuple[str, str]) -> Question:
         config = self.config
         return Question(config.mode, self._rubric, config.scale, texts, config.max_characters)
@@ -117,12 +127,6 @@ class JudgeVerifier(Verifier):
             "cut_characters": question.cut_characters,
             "usage": usage.to_json(),
         }
-
-
-def _key(completion: Completion, task: Task) -> str:
-    """Return the digest of what the judge sees of an item, and of the task's id, which errors name."""
-    response = [completion.text, completion.finish_reason]
-    return digest_of({"response": response, "id": task.id, "prompt": task.prompt, "reference": task.reference})
 
 
 def _named(name: str, completion: Completion) -> str:
