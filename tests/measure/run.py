@@ -23,6 +23,10 @@ ROOT = Path(__file__).parents[2]
 SCHEMA = 1
 TIMES = ("items_per_s",)
 """Fields of measured.json that differ from run to run."""
+MARKS = ("<!-- measured -->", "<!-- /measured -->")
+"""Where the README's table stands."""
+LEARNED_TOLERANCE = 0.15
+"""By how much a trained model's rates (and, relatively, its counts) may differ between machines."""
 DEPTH = Depth(perturb=0, exploits=0, alone=0)
 
 
@@ -36,6 +40,8 @@ class Measured:
     @property
     def unexplained(self) -> list[str]:
         """Ids of cases that verdict and label disagree on, without a reason."""
+        if self.spec.learned:
+            return []
         return [name for name in self.report.disagreements if name not in self.spec.explained]
 
     @property
@@ -49,7 +55,8 @@ class Measured:
         kept: dict[str, Any] = {
             "name": self.spec.name,
             "verifier": report.verifier,
-            "options": dict(self.spec.options),
+            "options": {} if self.spec.learned else dict(self.spec.options),
+            "learned": self.spec.learned,
             "source": self.spec.source,
             "note": self.spec.note,
             "cases": report.cases,
@@ -130,7 +137,7 @@ def table(found: Sequence[Measured]) -> str:
 
 def _line(measured: Measured) -> str:
     report, spec = measured.report, measured.spec
-    options = ", ".join(f"{key}: {value}" for key, value in spec.options.items())
+    options = "" if spec.learned else ", ".join(f"{key}: {value}" for key, value in spec.options.items())
     short = report.verifier.rpartition("/")[2]
     negatives = report.cases - report.positives
     beside = ""
@@ -159,7 +166,7 @@ def _share(value: float | None) -> str:
 def disagreements(found: Sequence[Measured]) -> Iterator[str]:
     """Yield a line per disagreement, with its reason."""
     for measured in found:
-        for name in measured.report.disagreements:
+        for name in () if measured.spec.learned else measured.report.disagreements:
             reason = measured.spec.explained.get(name, "NOT EXPLAINED")
             said = measured.report.reasons.get(name, "")
             yield f"{measured.spec.name}: {name}: {reason}" + (f" ({said})" if said else "")
@@ -187,9 +194,29 @@ def differences(member: Path, found: Sequence[Measured]) -> list[str]:
     return [
         f"{path.relative_to(ROOT)}: {old['name']}: {key}: {old.get(key)} is kept, {new.get(key)} was measured"
         for old, new in zip(kept, fresh, strict=True)
-        for key in {*old, *new}
-        if old.get(key) != new.get(key)
+        for key in sorted({*old, *new})
+        if not _agree(old.get(key), new.get(key), learned=bool(new.get("learned")))
     ]
+
+
+def _agree(old: Any, new: Any, *, learned: bool) -> bool:
+    """Compare two figures; a trained model's may differ a little, and its note, which has figures in it, is left out."""
+    if not learned or old == new:
+        return bool(old == new)
+    if isinstance(old, str):
+        return True
+    both = isinstance(old, (int, float)) and isinstance(new, (int, float))
+    return both and abs(old - new) <= (LEARNED_TOLERANCE if max(old, new) <= 1 else LEARNED_TOLERANCE * max(old, new))
+
+
+def write_readme(text: str) -> None:
+    """Put the table between its marks in the README."""
+    path = ROOT / "README.md"
+    before, _, rest = path.read_text(encoding="utf-8").partition(MARKS[0])
+    _, found, after = rest.partition(MARKS[1])
+    if not found:
+        sys.exit(f"README.md has no {' ... '.join(MARKS)}")
+    path.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", encoding="utf-8")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -210,6 +237,8 @@ def main(arguments: Sequence[str]) -> int:
             measured_file(member).write_text(json.dumps(content(each), indent=1) + "\n", encoding="utf-8")
         if options.check:
             wrong += differences(member, each)
+    if options.record and not options.only:
+        write_readme(table(every))
     for line in wrong:
         print(f"error: {line}", file=sys.stderr)
     return 1 if wrong else 0

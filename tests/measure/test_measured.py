@@ -40,3 +40,15 @@ def test_the_readme_table_has_the_figures_in_the_package(member):
         assert len(mine) == 1, f"{row['name']} ({options}) is not in the README's table once"
         shown = f"{min(row['agreement'], 0.9999):.2%}" if row["agreement"] < 1 else "100%"
         assert mine[0][2:4] == [f"{row['cases']:,}", shown]
+
+
+def test_a_difference_to_the_figures_in_the_package_is_found(monkeypatch, real_data, tmp_path):
+    member = run.ROOT / "verifiers/instructions"
+    found = run.measure(member, real_data, Registry.discover())
+    kept = json.loads(run.measured_file(member).read_text(encoding="utf-8"))
+    kept["audits"][0]["false_positives"] += 1
+    monkeypatch.setattr(run, "measured_file", lambda _: tmp_path / "measured.json")
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    (tmp_path / "measured.json").write_text(json.dumps(kept), encoding="utf-8")
+    (difference,) = run.differences(member, found)
+    assert "false_positives: 3 is kept, 2 was measured" in difference

@@ -214,20 +214,19 @@ def audits(data: Path) -> Iterator[AuditSpec]:
     CHECKPOINT.mkdir(parents=True, exist_ok=True)
     shift, scale, heldout = trained(data, CHECKPOINT)
     rewards = raw_rewards(CHECKPOINT, heldout)
-    cases, wrong = [], []
-    for pair, both in zip(heldout, rewards, strict=True):
-        for side, label, reward in (("chosen", 1, both[0]), ("rejected", 0, both[1])):
-            case = Case(id=f"{pair.id}/{side}", prompt=pair.prompt, completion=getattr(pair, side), expected=label)
-            cases.append(case)
-            if (reward >= shift) != bool(label):
-                wrong.append(case.id)
+    cases = []
+    for pair in heldout:
+        for side, label in (("chosen", 1), ("rejected", 0)):
+            cases.append(
+                Case(id=f"{pair.id}/{side}", prompt=pair.prompt, completion=getattr(pair, side), expected=label)
+            )
     length = length_baseline(heldout)
     yield AuditSpec(
-        name="politeness, held-out completions",
+        name="politeness, held-out completions, by a small reward model trained on the rest",
         verifier=VERIFIER,
         cases=cases,
         options={"path": str(CHECKPOINT), "shift": shift, "scale": scale, "pass_at": 0.5},
-        explained=dict.fromkeys(wrong, "an error of the small model that is trained for this measurement"),
+        learned=True,
         source=SOURCE,
         note=f"{len(heldout)} pairs: {pairwise(rewards):.1%} pairwise; by length {max(length, 1 - length):.1%}",
     )

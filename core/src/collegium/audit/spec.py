@@ -21,6 +21,8 @@ class AuditSpec:
         explained: Id of a case that the verifier and the label disagree on, to the reason, in a line.
         source: Where the labels come from.
         note: What the figures mean, where that is not the obvious thing.
+        learned: The verdicts are those of a model that was trained for the audit: its mistakes are counted and not
+            explained one by one, and the figures may differ a little between machines.
         baseline: Another way to judge the same cases, for comparison: whether it passes a case.
         baseline_name: Its name.
     """
@@ -32,6 +34,7 @@ class AuditSpec:
     explained: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     note: str = ""
+    learned: bool = False
     baseline: Callable[[Case], bool] | None = None
     baseline_name: str = ""
 
