@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -113,12 +114,24 @@ def _no_constant(name: str) -> Any:
     raise NotCalls(f"{name} is not JSON")
 
 
-def _load(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+def _finite(number: str) -> float:
+    if not math.isfinite(value := float(number)):
+        raise NotCalls("a number is too large")
+    return value
+
+
+def load_json(text: str) -> Any:
+    """Return the JSON value of `text`; a key given twice, `NaN` and a number beyond all bounds are refused.
+
+    Raises:
+        ValueError: If it is not such JSON; `NotCalls` is one.
+        RecursionError: If it is nested too deeply.
+    """
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
 
 
 def _json(text: str, _strict: bool) -> list[Call]:
-    found = _load(text)
+    found = load_json(text)
     return [_json_call(item) for item in (found if isinstance(found, list) else [found])]
 
 
@@ -126,7 +139,7 @@ def _json_call(item: Any) -> Call:
     if not isinstance(item, dict) or not isinstance(item.get("name"), str):
         raise NotCalls('a call must be {"name": text, "arguments": {...}}')
     arguments = item.get("arguments", {})
-    arguments = _load(arguments) if isinstance(arguments, str) else arguments
+    arguments = load_json(arguments) if isinstance(arguments, str) else arguments
     if not isinstance(arguments, dict):
         raise NotCalls("a call's arguments must be an object")
     return Call(item["name"], arguments)
@@ -139,11 +152,11 @@ def _hermes(text: str, strict: bool) -> list[Call]:
         raise NotCalls("a <tool_call> is not closed")
     if strict and (before.strip() or any(after.strip() for _, _, after in pieces)):
         raise NotCalls("there is text beside the calls")
-    return [_json_call(_load(body)) for body, _, _ in pieces]
+    return [_json_call(load_json(body)) for body, _, _ in pieces]
 
 
 def _openai(text: str, _strict: bool) -> list[Call]:
-    found = _load(text)
+    found = load_json(text)
     calls = found.get("tool_calls") if isinstance(found, dict) and "tool_calls" in found else found
     calls = calls if isinstance(calls, list) else [calls]
     return [_json_call(item.get("function") if isinstance(item, dict) else None) for item in calls]

@@ -9,6 +9,10 @@ collegium_api = 1
 
 @hookimpl
 def register_verifiers() -> Sequence[Component]:
-    """Offer the `function-call` verifier."""
-    target = "collegium_verifier_tools.verifier:FunctionCallVerifier"
-    return [component("function-call", target, "Function calls, matched with the allowed values of each argument.")]
+    """Offer `function-call` and `database-state`."""
+    package = "collegium_verifier_tools"
+    calls, state = f"{package}.verifier:FunctionCallVerifier", f"{package}.state_verifier:DatabaseStateVerifier"
+    return [
+        component("function-call", calls, "Function calls, matched with the allowed values of each argument."),
+        component("database-state", state, "The state of a database after a trajectory of tool calls."),
+    ]
