@@ -89,7 +89,9 @@ def test_the_hook_reference_is_up_to_date():
 def test_nothing_in_the_tree_names_a_machine_or_a_registry():
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     for name in files:
-        if name.startswith("verifiers/code/") and ("/tests/" in name or "/selftest/" in name):  # attacks read such places
+        if name.startswith("verifiers/code/") and (
+            "/tests/" in name or "/selftest/" in name
+        ):  # attacks read such places
             continue
         text = (ROOT / name).read_text(encoding="utf-8", errors="ignore") if (ROOT / name).is_file() else ""
         for word in ("/" + "root/", "/" + "work/", "files.python" + "hosted", "pypi" + ".org"):

@@ -179,5 +179,22 @@ def test_a_component_that_fails_at_import_stops_before_anything_runs(bench, sour
     assert not (bench.folder / "run").exists()
 
 
+def test_a_plugin_whose_import_hangs_is_named_and_can_be_left_out(bench):
+    (bench.package / "plugin.py").write_text("import time; time.sleep(3600)")
+    (bench.folder / "recipe.yaml").write_text(RECIPE.format(behaviour="good", executor="local"))
+    environment = {**os.environ, "PYTHONPATH": str(bench.folder / "site")}
+    command = [sys.executable, "-m", "collegium", "plan", "recipe.yaml"]
+    process = subprocess.Popen(command, cwd=bench.folder, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        assert "still importing acme-rogue" in process.stderr.readline()
+    finally:
+        process.kill()
+        process.communicate()
+    assert bench.collegium("--no-plugin", "acme-rogue", "plugins", "list").returncode == 0
+    doctor = bench.collegium("plugins", "doctor", "--timeout", "2")
+    assert doctor.returncode == 1
+    assert "acme-rogue" in doctor.stdout
+
+
 def test_a_good_plugin_is_the_control(bench):
     assert bench.run("good").returncode == 0

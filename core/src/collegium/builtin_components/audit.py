@@ -8,6 +8,7 @@ from collegium.audit import AuditReport, AuditSpec, Depth, run_audit
 from collegium.builtin_components.audit_config import AuditConfig
 from collegium.errors import VerifierError
 from collegium.kinds.stage import Stage
+from collegium.plugins.registry import Registry
 from collegium.store import write_json
 from collegium.testing.conformance.cases import read_cases
 
@@ -31,7 +32,7 @@ class AuditStage(Stage):
         config: AuditConfig = self.config
         spec = AuditSpec(str(config.cases), config.verifier.use, read_cases(config.cases), config.verifier.options)
         depth = Depth(config.threshold, perturb=config.perturb, exploits=config.exploits)
-        report = run_audit(spec, context.registry, depth)
+        report = run_audit(spec, Registry.discover(context.job.blocked), depth)
         context.output.mkdir(parents=True, exist_ok=True)
         write_json(context.output / FILE, report.to_json())
         context.journal.metrics(1, metrics_of(report))

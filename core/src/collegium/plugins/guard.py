@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -12,6 +13,10 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from collegium.exit_guard import exit_refused
+
+
+SLOW_S = 5.0
+"""Seconds of an import after which its owner is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +39,28 @@ def import_plugin(module: str, owner: str) -> ModuleType:
     """
     start = time.perf_counter()
     try:
-        with contained():
+        with contained(), _said_if_slow(owner):
             return importlib.import_module(module)
     finally:
         if (found := _recorded.get()) is not None:
             found.append(ImportTime(owner, module, time.perf_counter() - start))
+
+
+@contextlib.contextmanager
+def _said_if_slow(owner: str) -> Iterator[None]:
+    """Say whose import it is that a command waits for; Python cannot stop it."""
+
+    def say() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            print(f"still importing {owner} after {SLOW_S:g} s; --no-plugin {owner} leaves it out", file=sys.stderr)
+
+    timer = threading.Timer(SLOW_S, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextlib.contextmanager
