@@ -1,7 +1,8 @@
-"""Audits of `function-call` on the Berkeley function-calling data: gold calls, and gold calls made wrong."""
+"""Audits of the tool verifiers on labelled data: function calls (BFCL) and trajectories (tau-bench)."""
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 from collections.abc import Iterator
@@ -10,19 +11,40 @@ from typing import Any
 
 from collegium.audit import AuditSpec
 from collegium.testing.conformance.cases import Case
-from collegium_verifier_tools.gold import fault
 
 Calls = list[tuple[str, dict[str, Any]]]
+Action = dict[str, Any]
+
+CALLS = "collegium-verifier-tools/function-call"
+STATE = "collegium-verifier-tools/database-state"
+FAULTY_CALLS = {
+    "parallel_multiple_12": "an integer argument of which the gold allows only a float",
+    "parallel_multiple_21": "an integer argument of which the gold allows only a float",
+    "parallel_multiple_26": "an integer argument of which the gold allows only a float",
+    "live_simple_106-63-0": "a required argument that the gold lacks",
+    "live_simple_112-68-0": "a required argument that the gold lacks",
+}
+"""Rows whose ground truth does not fit its functions: an Error, never a score."""
+FAULTY_TASKS = {
+    "tau/retail/12": "the gold refunds to a payment method that the tool refuses",
+    "tau/retail/64": "the gold exchanges items of an order that is still pending",
+    "tau/retail/106": "the gold pays with a gift card that has too little on it",
+}
+"""Tasks with a gold action that fails in the shop's own tools: an Error, never a score."""
+NEUTRAL: dict[str, str] = {}
 
 
 def audits(data: Path) -> Iterator[AuditSpec]:
-    """Yield one audit per way of writing calls."""
+    """Yield the audits, in the order of the README's table."""
     rows = [json.loads(line) for line in (data / "tool_bfcl.jsonl").read_text("utf-8").splitlines()]
+    sound = [row for row in rows if row["id"] not in FAULTY_CALLS]
     for form in ("python", "json", "hermes", "openai"):
-        cases = [case for row in rows for case in _cases(row, form)]
-        faults = {row["id"]: reason for row in rows if (reason := fault(row))}
-        explained = {case.id: faults[row] for case in cases if (row := case.id.split("/")[0]) in faults}
-        yield AuditSpec(f"bfcl, {form}", "collegium-verifier-tools/function-call", cases, {"format": form}, explained)
+        cases = [case for row in sound for case in _call_cases(row, form)]
+        yield AuditSpec(f"BFCL calls, {form}", CALLS, cases, {"format": form}, source="tool_bfcl.jsonl, rewritten")
+        yield AuditSpec(f"BFCL calls, {form} by `auto`", CALLS, cases, source="tool_bfcl.jsonl, rewritten")
+    faulty = [_gold_case(row) for row in rows if row["id"] in FAULTY_CALLS]
+    yield AuditSpec("BFCL, faulty ground truth", CALLS, faulty, explained=FAULTY_CALLS, source="tool_bfcl.jsonl")
+    yield from _state_audits(data)
 
 
 def render(calls: Calls, form: str) -> str:
@@ -38,11 +60,17 @@ def render(calls: Calls, form: str) -> str:
     return json.dumps({"tool_calls": wrapped})
 
 
-def _cases(row: dict[str, Any], form: str) -> Iterator[Case]:
+def _call_cases(row: dict[str, Any], form: str) -> Iterator[Case]:
     task = {"functions": row["functions"], "ground_truth": row["ground_truth"]}
     for name, calls, expected in _variants(row):
         text = render(calls, form) if calls or row["ground_truth"] else "None of these functions can do that."
         yield Case(id=f"{row['id']}/{name}", completion=text, expected=expected, task=task)
+
+
+def _gold_case(row: dict[str, Any]) -> Case:
+    task = {"functions": row["functions"], "ground_truth": row["ground_truth"]}
+    calls = [_gold(call, 0, {}) for call in row["ground_truth"]]
+    return Case(id=row["id"], completion=render(calls, "json"), expected=1, task=task)
 
 
 def _variants(row: dict[str, Any]) -> Iterator[tuple[str, Calls, int]]:
@@ -53,17 +81,37 @@ def _variants(row: dict[str, Any]) -> Iterator[tuple[str, Calls, int]]:
     needed = {item["name"]: item["parameters"].get("required", []) for item in row["functions"]}
     for number in range(3):
         yield f"gold{number}", [_gold(call, number, needed) for call in row["ground_truth"]], 1
-    (name, arguments), *rest = [_gold(call, 0, needed) for call in row["ground_truth"]]
-    yield "reversed", [*rest[::-1], (name, arguments)], 1
-    yield "name", [(name + "_x", arguments), *rest], 0
-    yield "extra", [(name, arguments | {"zz_extra": 1}), *rest], 0
-    yield "dropped", rest, 0
-    yield "twice", [(name, arguments), (name, arguments), *rest], 0
-    yield "all", [(item["name"], {}) for item in row["functions"]] + [(name, arguments), *rest], 0
-    for key in itertools.islice(arguments, 1):
-        yield "value", [(name, arguments | {key: "zz wrong value"}), *rest], 0
-    for key in [key for key in needed[name] if key in arguments][:1]:
-        yield "missing", [(name, {k: v for k, v in arguments.items() if k != key}), *rest], 0
+    golds = [_gold(call, 0, needed) for call in row["ground_truth"]]
+    yield "reversed", golds[::-1], 1
+    yield "dropped", golds[1:], 0
+    yield "all", [(item["name"], {}) for item in row["functions"]] + golds, 0
+    for at, (name, arguments) in enumerate(golds):
+        for change, call in _wrong(name, arguments, needed[name]):
+            yield f"{at}.{change}", [*golds[:at], call, *golds[at + 1 :]], 0
+        yield f"{at}.twice", [*golds, (name, arguments)], 0
+
+
+def _wrong(name: str, arguments: dict[str, Any], needed: list[str]) -> Iterator[tuple[str, tuple[str, dict[str, Any]]]]:
+    """Yield (what was done, a call that is not the gold one)."""
+    yield "name", (name + "_x", arguments)
+    yield "extra", (name, arguments | {"zz_extra": 1})
+    for key, value in arguments.items():
+        yield f"value {key}", (name, arguments | {key: _other(value)})
+        yield f"text {key}", (name, arguments | {key: "zz wrong value"})
+        yield f"both {key}", (name, arguments | {key: [value, _other(value)]})
+        if key in needed:
+            yield f"missing {key}", (name, {k: v for k, v in arguments.items() if k != key})
+
+
+def _other(value: Any) -> Any:
+    """Return a value of the same type that no ground truth of these rows allows in its place."""
+    if isinstance(value, bool):
+        return 1 if value else 0
+    if isinstance(value, int | float):
+        return value + 987_653
+    if isinstance(value, list):
+        return [*value, _other(value[-1]) if value else 1]
+    return value | {"zz_extra": 1} if isinstance(value, dict) else f"{value} zz"
 
 
 def _gold(call: dict[str, Any], number: int, needed: dict[str, list[str]]) -> tuple[str, dict[str, Any]]:
@@ -85,3 +133,98 @@ def _plain(value: Any) -> Any:
         return value
     picked = {key: options[0] if isinstance(options, list) else options for key, options in value.items()}
     return {key: _plain(item) for key, item in picked.items() if item != ""}
+
+
+def _state_audits(data: Path) -> Iterator[AuditSpec]:
+    tasks = {row["id"]: row for row in map(json.loads, (data / "tool_tau_tasks.jsonl").read_text("utf-8").splitlines())}
+    retail = [row for row in tasks.values() if row["domain"] == "retail"]
+    sound = [row for row in retail if row["id"] not in FAULTY_TASKS]
+    options = {"environment": "retail", "database": "tool_tau_retail_db.jsonl.gz"}
+    source = "tool_tau_tasks.jsonl, tool_tau_retail_db.jsonl.gz"
+    right = [case for row in sound for case in _right(row)]
+    yield AuditSpec("tau-bench retail, gold actions", STATE, right, options, source=source)
+    wrong = [case for row in sound for case in _wrong_state(row)]
+    yield AuditSpec("tau-bench retail, gold made wrong", STATE, wrong, options, NEUTRAL, source=source)
+    faulty = [_state_case(row, "", row["actions"]) for row in retail if row["id"] in FAULTY_TASKS]
+    yield AuditSpec("tau-bench retail, faulty gold", STATE, faulty, options, FAULTY_TASKS, source=source)
+    text = gzip.decompress((data / "tool_tau_airline_trajectories.jsonl.gz").read_bytes())
+    flown = [_trajectory(row, tasks[row["id"]]) for row in map(json.loads, text.splitlines())]
+    yield AuditSpec(
+        "tau-bench airline, gpt-4o trajectories", STATE, flown,
+        {"environment": "airline-writes", "trust_results": True},
+        source="tool_tau_airline_trajectories.jsonl.gz: published rewards",
+    )  # fmt: skip
+
+
+def _trajectory(row: dict[str, Any], task: dict[str, Any]) -> Case:
+    name, gold = f"{row['id']}/{row['trial']}", {key: task[key] for key in ("actions", "outputs")}
+    return Case(id=name, completion=json.dumps(row["messages"]), expected=row["reward"], task=gold)
+
+
+def _state_case(
+    row: dict[str, Any], name: str, actions: list[Action], said: list[str] | None = None, expected: int = 1
+) -> Case:
+    words = {"role": "assistant", "content": "; ".join(row["outputs"] if said is None else said) or "Done."}
+    task = {key: row[key] for key in ("actions", "outputs")}
+    text = json.dumps([*actions, words])
+    return Case(id=f"{row['id']}{'/' if name else ''}{name}", completion=text, expected=expected, task=task)
+
+
+def _before_transfer(actions: list[Action]) -> list[Action]:
+    """Put handing over, which ends an episode, last."""
+    return sorted((dict(action) for action in actions), key=lambda action: action["name"].startswith("transfer"))
+
+
+def _right(row: dict[str, Any]) -> Iterator[Case]:
+    spoken = [{"role": "assistant", "content": "; ".join(row["outputs"]) or "Done."}]
+    actions = _before_transfer(row["actions"])
+    for name, calls in (("gold", actions), ("writes only", [action for action in actions if _writes(action)])):
+        yield _state_case(row, name, spoken + calls)
+    chat = [_as_message(action) for action in actions]
+    task = {key: row[key] for key in ("actions", "outputs")}
+    yield Case(id=f"{row['id']}/chat", completion=json.dumps(spoken + chat), expected=1, task=task)
+
+
+def _as_message(action: Action) -> dict[str, Any]:
+    call = {"name": action["name"], "arguments": json.dumps(action["kwargs"])}
+    return {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": call}]}
+
+
+def _writes(action: Action) -> bool:
+    return action["name"].startswith(("cancel", "modify", "exchange", "return"))
+
+
+def _wrong_state(row: dict[str, Any]) -> Iterator[Case]:
+    """Yield trajectories that end in another state, or do not say what had to be said."""
+    actions = [action for action in row["actions"] if not action["name"].startswith("transfer")]
+    for at, action in enumerate(actions):
+        if not _writes(action):
+            continue
+        yield _state_case(row, f"{at} dropped", actions[:at] + actions[at + 1 :], expected=0)
+        for change, kwargs in _changed(action["kwargs"]):
+            wrong = {"name": action["name"], "kwargs": kwargs}
+            yield _state_case(row, f"{at} {change}", [*actions[:at], wrong, *actions[at + 1 :]], expected=0)
+    stray = {"name": "modify_user_address", "kwargs": dict.fromkeys(_ADDRESS, "x") | {"user_id": "noah_brown_6181"}}
+    yield _state_case(row, "another user's address", [*actions, stray], expected=0)
+    for at, output in enumerate(row["outputs"]):
+        others = row["outputs"][:at] + row["outputs"][at + 1 :]
+        yield _state_case(row, f"output {at} unsaid", actions, others, expected=0)
+        yield _state_case(row, f"output {at} altered", actions, [*others, f"{output[:-1]}~{output[-1]}"], expected=0)
+    if row["outputs"] or any(map(_writes, actions)):
+        yield _state_case(row, "idle", [], ["Is there anything else?"], expected=0)
+
+
+_ADDRESS = ("address1", "address2", "city", "state", "country", "zip")
+
+
+def _changed(kwargs: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for key, value in kwargs.items():
+        if isinstance(value, str):
+            yield key, kwargs | {key: f"{value}1"}
+        else:
+            yield f"{key}, one less", kwargs | {key: value[:-1]}
+    pairs = [key for key in ("item_ids", "new_item_ids") if key in kwargs]
+    if len(kwargs["item_ids"]) > 1 if pairs else False:
+        yield "one item less", kwargs | {key: kwargs[key][:-1] for key in pairs}
+    for first, second in itertools.pairwise(pairs):
+        yield "nothing new", kwargs | {second: kwargs[first]}

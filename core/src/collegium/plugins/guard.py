@@ -14,7 +14,6 @@ from types import ModuleType
 
 from collegium.exit_guard import exit_refused
 
-
 SLOW_S = 5.0
 """Seconds of an import after which its owner is named."""
 

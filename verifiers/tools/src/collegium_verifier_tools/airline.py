@@ -1,6 +1,7 @@
 """The airline desk of tau-bench without its database: what is compared are the writing calls themselves.
 
-Calls on different reservations or users commute; calls on the same one keep their order.
+Calls on different reservations or users commute; calls on the same one keep their order, except that passengers are a
+field of their own that no other call touches.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ READS = (
 
 
 def _recorder(tool: str, target: str) -> Callable[[Database, dict[str, Any]], None]:
+    table = "passengers" if tool == "update_reservation_passengers" else "writes"
+
     def record(database: Database, arguments: dict[str, Any]) -> None:
         key = arguments.get(target)
         if not isinstance(key, str):
             raise ToolError(f"argument {target} must be text")
-        database.edit("writes", key, []).append([tool, _canonical(arguments)])
+        database.edit(table, key, []).append([tool, _canonical(arguments)])
 
     return record
 
@@ -56,8 +59,8 @@ def _read(_database: Database, _arguments: dict[str, Any]) -> None:
 
 AIRLINE_WRITES = Environment(
     {name: Tool(_recorder(name, target)) for name, target in WRITES.items()}
-    | {name: Tool(_read) for name in READS}
-    | {"transfer_to_human_agents": Tool(_read, terminates=True)},
+    | {name: Tool(_read, writes=False) for name in READS}
+    | {"transfer_to_human_agents": Tool(_read, writes=False, terminates=True)},
     needs_tables=False,
 )
 """Records the writing calls; to be compared with the gold's."""

@@ -33,11 +33,13 @@ class Tool:
             other exception is a fault of the environment and makes an `Error`, never a score.
         arguments: Name of each argument to ``str``, ``list`` (of text) or ``object`` (anything); all are required.
             None: any arguments.
+        writes: Whether it may change the database. A gold call of a writing tool must succeed; a look-up may find nothing.
         terminates: The episode ends with this call; what comes after it is not replayed.
     """
 
     run: Callable[..., Any]
     arguments: Mapping[str, type] | None = None
+    writes: bool = True
     terminates: bool = False
 
 
@@ -51,11 +53,15 @@ class Environment:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a replay left: changed records, the agent's words, and the calls that failed, in order."""
+    """What a replay left: changed records, the agent's words, and the calls that failed, in order.
+
+    `refused` is the first failure that is not a known look-up's: of a writing or unknown tool.
+    """
 
     changes: Changes = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    refused: str | None = None
 
 
 def resolve(name: str) -> Environment:
@@ -87,6 +93,8 @@ def replay(steps: Sequence[Step], environment: Environment, tables: Tables, *, e
             continue
         if reason := perform(step, environment, database):
             outcome.failed.append(f"{reprlib.repr(step.name)}: {reason}")
+            if step.name not in environment.tools or environment.tools[step.name].writes:
+                outcome.refused = outcome.refused or outcome.failed[-1]
         elif end and environment.tools[step.name].terminates:
             break
     outcome.changes = database.changes()

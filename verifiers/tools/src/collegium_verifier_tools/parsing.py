@@ -53,11 +53,14 @@ def _inner(text: str) -> str:
 
 
 def _detect(text: str) -> Format:
-    if "<tool_call>" in text:
-        return "hermes"
-    if not text.startswith("{") and not text.removeprefix("[").lstrip().startswith("{"):
-        return "python"
-    return "openai" if '"tool_calls"' in text or '"function"' in text else "json"
+    if text.startswith("{") or text.removeprefix("[").lstrip().startswith("{"):
+        return "openai" if _is_openai(load_json(text)) else "json"
+    return "hermes" if "<tool_call>" in text else "python"
+
+
+def _is_openai(found: Any) -> bool:
+    first = found[0] if isinstance(found, list) else found
+    return isinstance(first, dict) and "name" not in first and ("tool_calls" in first or "function" in first)
 
 
 def _python(text: str, _strict: bool) -> list[Call]:
@@ -132,10 +135,15 @@ def load_json(text: str) -> Any:
 
 def _json(text: str, _strict: bool) -> list[Call]:
     found = load_json(text)
-    return [_json_call(item) for item in (found if isinstance(found, list) else [found])]
+    return [json_call(item) for item in (found if isinstance(found, list) else [found])]
 
 
-def _json_call(item: Any) -> Call:
+def json_call(item: Any) -> Call:
+    """Return the call that an object ``{"name", "arguments"}`` stands for; arguments may be JSON in a text.
+
+    Raises:
+        ValueError: If it stands for none; `NotCalls` is one.
+    """
     if not isinstance(item, dict) or not isinstance(item.get("name"), str):
         raise NotCalls('a call must be {"name": text, "arguments": {...}}')
     arguments = item.get("arguments", {})
@@ -152,14 +160,14 @@ def _hermes(text: str, strict: bool) -> list[Call]:
         raise NotCalls("a <tool_call> is not closed")
     if strict and (before.strip() or any(after.strip() for _, _, after in pieces)):
         raise NotCalls("there is text beside the calls")
-    return [_json_call(load_json(body)) for body, _, _ in pieces]
+    return [json_call(load_json(body)) for body, _, _ in pieces]
 
 
 def _openai(text: str, _strict: bool) -> list[Call]:
     found = load_json(text)
     calls = found.get("tool_calls") if isinstance(found, dict) and "tool_calls" in found else found
     calls = calls if isinstance(calls, list) else [calls]
-    return [_json_call(item.get("function") if isinstance(item, dict) else None) for item in calls]
+    return [json_call(item.get("function") if isinstance(item, dict) else None) for item in calls]
 
 
 _READERS: dict[str, Callable[[str, bool], list[Call]]] = {

@@ -207,7 +207,7 @@ def _nothing(_database: Database, **_said: str) -> str:
 
 
 def _details(table: str, argument: str) -> Tool:
-    return Tool(lambda database, **given: _get(database, table, given[argument]), {argument: str})
+    return Tool(lambda database, **given: _get(database, table, given[argument]), {argument: str}, writes=False)
 
 
 _ITEMS: dict[str, type] = {"order_id": str, "item_ids": list, "payment_method_id": str}
@@ -221,14 +221,14 @@ RETAIL = Environment({
     "modify_user_address": Tool(_modify_user_address, {"user_id": str} | _LINES),
     "exchange_delivered_order_items": Tool(_exchange, _ITEMS | {"new_item_ids": list}),
     "return_delivered_order_items": Tool(_return, _ITEMS),
-    "find_user_id_by_email": Tool(_find_by_email, {"email": str}),
-    "find_user_id_by_name_zip": Tool(_find_by_name, {"first_name": str, "last_name": str, "zip": str}),
+    "find_user_id_by_email": Tool(_find_by_email, {"email": str}, writes=False),
+    "find_user_id_by_name_zip": Tool(_find_by_name, {"first_name": str, "last_name": str, "zip": str}, writes=False),
     "get_order_details": _details("orders", "order_id"),
     "get_product_details": _details("products", "product_id"),
     "get_user_details": _details("users", "user_id"),
-    "list_all_product_types": Tool(_product_types, {}),
-    "calculate": Tool(_calculate, {"expression": str}),
-    "think": Tool(_nothing, {"thought": str}),
-    "transfer_to_human_agents": Tool(_nothing, {"summary": str}, terminates=True),
+    "list_all_product_types": Tool(_product_types, {}, writes=False),
+    "calculate": Tool(_calculate, {"expression": str}, writes=False),
+    "think": Tool(_nothing, {"thought": str}, writes=False),
+    "transfer_to_human_agents": Tool(_nothing, {"summary": str}, writes=False, terminates=True),
 })  # fmt: skip
 """Users, orders and products; tables `users`, `orders`, `products`."""

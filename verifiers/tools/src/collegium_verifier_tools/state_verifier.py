@@ -85,7 +85,7 @@ class DatabaseStateVerifier(Verifier):
             return Error(f"task {task.id}: its gold actions are malformed: {error}")
         # The agent's episode ends with a hand-over; the gold's list may go on after one.
         gold = replay(calls, self._environment, tables, end=False)
-        return Error(f"task {task.id}: gold action fails: {gold.failed[0]}") if gold.failed else gold
+        return Error(f"task {task.id}: gold action fails: {gold.refused}") if gold.refused else gold
 
 
 def _compare(found: Outcome, gold: Outcome, outputs: Any) -> Verdict:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from collegium_verifier_tools.parsing import Call, NotCalls, load_json
+from collegium_verifier_tools.parsing import Call, NotCalls, json_call, load_json
 
 Step: TypeAlias = Call | str
 """A call, or words to the user."""
@@ -15,7 +15,9 @@ def read_trajectory(text: str, *, trust_results: bool = False) -> list[Step]:
     """Return the steps of a completion.
 
     It is a JSON list of calls (``{"name", "kwargs" or "arguments"}``) and chat messages, an object with such a list
-    under ``messages`` or ``actions``, or plain text with ``<tool_call>`` blocks. Only the assistant's messages count.
+    under ``messages`` or ``actions``, or plain text with ``<tool_call>`` blocks. Only the assistant's messages count, and
+    only those without a call: words beside a call do not reach the user. In plain text they are what follows the last
+    block.
 
     Args:
         trust_results: Leave out calls that a following message of role `tool` answers with ``Error...``. Only where
@@ -41,17 +43,13 @@ def call_of(item: Any) -> Call:
     """Return the call that an object ``{"name", "kwargs" or "arguments"}`` stands for.
 
     Raises:
-        NotCalls: If it stands for none.
+        ValueError: If it stands for none; `NotCalls` is one.
     """
-    if not isinstance(item, Mapping) or not isinstance(item.get("name"), str):
-        raise NotCalls('a call must be {"name": text, "arguments": {...}}')
-    if "kwargs" in item and "arguments" in item:
-        raise NotCalls("a call has both kwargs and arguments")
-    arguments = item.get("kwargs", item.get("arguments", {}))
-    arguments = load_json(arguments) if isinstance(arguments, str) else arguments
-    if not isinstance(arguments, Mapping):
-        raise NotCalls("a call's arguments must be an object")
-    return Call(item["name"], dict(arguments))
+    if isinstance(item, dict) and "kwargs" in item:
+        if "arguments" in item:
+            raise NotCalls("a call has both kwargs and arguments")
+        item = {"name": item.get("name"), "arguments": item["kwargs"]}
+    return json_call(item)
 
 
 def _items(found: Any) -> list[Any]:
@@ -75,11 +73,11 @@ def _steps(items: list[Any], trust_results: bool) -> Iterator[Step]:
 
 
 def _turn(message: dict[str, Any], failures: list[bool]) -> Iterator[Step]:
-    if words := _words(message.get("content")):
-        yield words
     calls = message.get("tool_calls") or []
     if not isinstance(calls, list):
         raise NotCalls("tool_calls must be a list")
+    if not calls and (words := _words(message.get("content"))):
+        yield words
     for number, call in enumerate(calls):
         if not (number < len(failures) and failures[number]):
             yield call_of(call.get("function") if isinstance(call, dict) else None)
@@ -102,13 +100,11 @@ def _words(content: Any) -> str:
 
 
 def _marked(text: str) -> Iterator[Step]:
-    before, *blocks = text.split("<tool_call>")
-    if before.strip():
-        yield before.strip()
-    for block in blocks:
+    after = ""
+    for block in text.split("<tool_call>")[1:]:
         body, closed, after = block.partition("</tool_call>")
         if not closed:
             raise NotCalls("a <tool_call> is not closed")
         yield call_of(load_json(body))
-        if after.strip():
-            yield after.strip()
+    if after.strip():
+        yield after.strip()
