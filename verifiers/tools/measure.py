@@ -14,15 +14,16 @@ from collegium.testing.conformance.cases import Case
 
 Calls = list[tuple[str, dict[str, Any]]]
 Action = dict[str, Any]
+FORMATS = ("python", "json", "hermes", "openai")
 
 CALLS = "collegium-verifier-tools/function-call"
 STATE = "collegium-verifier-tools/database-state"
 FAULTY_CALLS = {
-    "parallel_multiple_12": "an integer argument of which the gold allows only a float",
-    "parallel_multiple_21": "an integer argument of which the gold allows only a float",
-    "parallel_multiple_26": "an integer argument of which the gold allows only a float",
-    "live_simple_106-63-0": "a required argument that the gold lacks",
-    "live_simple_112-68-0": "a required argument that the gold lacks",
+    "parallel_multiple_12": "the gold has an argument that the function lacks",
+    "parallel_multiple_21": "the gold is code where the function takes a list",
+    "parallel_multiple_26": "the gold has an argument that the function lacks",
+    "live_simple_106-63-0": "the gold allows no value for an argument",
+    "live_simple_112-68-0": "the gold allows no value for an argument",
 }
 """Rows whose ground truth does not fit its functions: an Error, never a score."""
 FAULTY_TASKS = {
@@ -31,19 +32,26 @@ FAULTY_TASKS = {
     "tau/retail/106": "the gold pays with a gift card that has too little on it",
 }
 """Tasks with a gold action that fails in the shop's own tools: an Error, never a score."""
-NEUTRAL: dict[str, str] = {}
+NEUTRAL = {
+    f"tau/retail/22/1 {change}": "a later gold action sets this address again: no difference at the end"
+    for change in ("dropped", "user_id", "address1", "address2", "city", "state", "country", "zip")
+} | {
+    f"tau/retail/111/1 {change}": "the gold sets the address that the user has already: no difference at the end"
+    for change in ("dropped", "user_id")
+}  # fmt: skip
+"""Perturbed trajectories that end in the gold's state all the same, one by one."""
 
 
 def audits(data: Path) -> Iterator[AuditSpec]:
     """Yield the audits, in the order of the README's table."""
     rows = [json.loads(line) for line in (data / "tool_bfcl.jsonl").read_text("utf-8").splitlines()]
     sound = [row for row in rows if row["id"] not in FAULTY_CALLS]
-    for form in ("python", "json", "hermes", "openai"):
+    source = f"tool_bfcl.jsonl, rewritten, without {', '.join(FAULTY_CALLS)}"
+    for form in FORMATS:
         cases = [case for row in sound for case in _call_cases(row, form)]
-        yield AuditSpec(f"BFCL calls, {form}", CALLS, cases, {"format": form}, source="tool_bfcl.jsonl, rewritten")
-        yield AuditSpec(f"BFCL calls, {form} by `auto`", CALLS, cases, source="tool_bfcl.jsonl, rewritten")
-    faulty = [_gold_case(row) for row in rows if row["id"] in FAULTY_CALLS]
-    yield AuditSpec("BFCL, faulty ground truth", CALLS, faulty, explained=FAULTY_CALLS, source="tool_bfcl.jsonl")
+        yield AuditSpec(f"BFCL calls, {form}", CALLS, cases, {"format": form}, source=source)
+    mixed = [case for at, row in enumerate(sound) for case in _call_cases(row, FORMATS[at % len(FORMATS)])]
+    yield AuditSpec("BFCL calls, formats mixed", CALLS, mixed, source=source)
     yield from _state_audits(data)
 
 
@@ -65,12 +73,6 @@ def _call_cases(row: dict[str, Any], form: str) -> Iterator[Case]:
     for name, calls, expected in _variants(row):
         text = render(calls, form) if calls or row["ground_truth"] else "None of these functions can do that."
         yield Case(id=f"{row['id']}/{name}", completion=text, expected=expected, task=task)
-
-
-def _gold_case(row: dict[str, Any]) -> Case:
-    task = {"functions": row["functions"], "ground_truth": row["ground_truth"]}
-    calls = [_gold(call, 0, {}) for call in row["ground_truth"]]
-    return Case(id=row["id"], completion=render(calls, "json"), expected=1, task=task)
 
 
 def _variants(row: dict[str, Any]) -> Iterator[tuple[str, Calls, int]]:
@@ -140,13 +142,11 @@ def _state_audits(data: Path) -> Iterator[AuditSpec]:
     retail = [row for row in tasks.values() if row["domain"] == "retail"]
     sound = [row for row in retail if row["id"] not in FAULTY_TASKS]
     options = {"environment": "retail", "database": "tool_tau_retail_db.jsonl.gz"}
-    source = "tool_tau_tasks.jsonl, tool_tau_retail_db.jsonl.gz"
+    source = f"tool_tau_tasks.jsonl, tool_tau_retail_db.jsonl.gz, without {', '.join(FAULTY_TASKS)}"
     right = [case for row in sound for case in _right(row)]
     yield AuditSpec("tau-bench retail, gold actions", STATE, right, options, source=source)
     wrong = [case for row in sound for case in _wrong_state(row)]
     yield AuditSpec("tau-bench retail, gold made wrong", STATE, wrong, options, NEUTRAL, source=source)
-    faulty = [_state_case(row, "", row["actions"]) for row in retail if row["id"] in FAULTY_TASKS]
-    yield AuditSpec("tau-bench retail, faulty gold", STATE, faulty, options, FAULTY_TASKS, source=source)
     text = gzip.decompress((data / "tool_tau_airline_trajectories.jsonl.gz").read_bytes())
     flown = [_trajectory(row, tasks[row["id"]]) for row in map(json.loads, text.splitlines())]
     yield AuditSpec(
@@ -167,7 +167,7 @@ def _state_case(
     words = {"role": "assistant", "content": "; ".join(row["outputs"] if said is None else said) or "Done."}
     task = {key: row[key] for key in ("actions", "outputs")}
     text = json.dumps([*actions, words])
-    return Case(id=f"{row['id']}{'/' if name else ''}{name}", completion=text, expected=expected, task=task)
+    return Case(id=f"{row['id']}/{name}", completion=text, expected=expected, task=task)
 
 
 def _before_transfer(actions: list[Action]) -> list[Action]:
@@ -224,7 +224,9 @@ def _changed(kwargs: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         else:
             yield f"{key}, one less", kwargs | {key: value[:-1]}
     pairs = [key for key in ("item_ids", "new_item_ids") if key in kwargs]
-    if len(kwargs["item_ids"]) > 1 if pairs else False:
+    if pairs and len(kwargs["item_ids"]) > 1:
         yield "one item less", kwargs | {key: kwargs[key][:-1] for key in pairs}
     for first, second in itertools.pairwise(pairs):
+        if kwargs[first] == kwargs[second]:
+            continue  # the gold itself
         yield "nothing new", kwargs | {second: kwargs[first]}

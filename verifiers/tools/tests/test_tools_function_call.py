@@ -83,3 +83,11 @@ def test_a_ground_truth_that_does_not_fit_its_functions_is_an_error(gold: list[A
 @given(st.text(st.characters(exclude_categories=[])), st.sampled_from(["auto", "python", "json", "hermes", "openai"]))
 def test_any_text_gets_a_verdict(text: str, form: str) -> None:
     assert judge(text, format=form) in (0.0, 1.0)
+
+
+def test_the_format_is_found_by_structure_and_not_by_words_in_a_value() -> None:
+    functions = [{"name": "say", "parameters": {"properties": {"text": {"type": "string"}}, "required": ["text"]}}]
+    for words in ('"function"', '"tool_calls"', "<tool_call>"):
+        task = Task("t", "", data={"functions": functions, "ground_truth": [{"say": {"text": [words]}}]})
+        text = json.dumps({"name": "say", "arguments": {"text": words}})
+        assert FunctionCallVerifier().verify(Completion(text), task) == Score(1.0, {"calls": 1})

@@ -35,9 +35,18 @@ def _recorder(tool: str, target: str) -> Callable[[Database, dict[str, Any]], No
         key = arguments.get(target)
         if not isinstance(key, str):
             raise ToolError(f"argument {target} must be text")
-        database.edit(table, key, []).append([tool, _canonical(arguments)])
+        database.edit(table, key, []).append([tool, _canonical(_plain(arguments))])
 
     return record
+
+
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what the desk fills in itself, whatever a call says: a flight's ends and price."""
+    flights = arguments.get("flights")
+    if not isinstance(flights, list) or not all(isinstance(flight, dict) for flight in flights):
+        return arguments
+    own = ("origin", "destination", "price")
+    return arguments | {"flights": [{k: v for k, v in flight.items() if k not in own} for flight in flights]}
 
 
 def _canonical(value: Any) -> str:

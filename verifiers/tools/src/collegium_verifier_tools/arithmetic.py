@@ -32,6 +32,6 @@ def _value(node: ast.expr) -> float:
         return _BINARY[type(node.op)](_value(node.left), _value(node.right))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.UAdd | ast.USub):
         return _value(node.operand) * (-1 if isinstance(node.op, ast.USub) else 1)
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         return float(node.value)
     raise ValueError("only numbers, + - * / and parentheses")

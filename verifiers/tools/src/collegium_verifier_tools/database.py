@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -84,20 +83,19 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def located(file: Path) -> Path:
+    """Return where a file is: a relative path is looked for here, then in the data folder (see ``COLLEGIUM_DATA``)."""
+    folder = None if file.is_file() or file.is_absolute() else find_data_folder([str(file)])
+    return file if folder is None else folder / file
+
+
 def load_tables(file: Path) -> Tables:
     """Return the tables of a JSON Lines file of ``{"table", "key", "record"}``, gzipped or not.
-
-    A relative path is looked for in the working directory, then in the folder of data (see ``COLLEGIUM_DATA``).
 
     Raises:
         DataError: If the file is missing, or a row is no record; names the row.
     """
-    folder = None if file.is_file() or file.is_absolute() else find_data_folder([str(file)])
-    return _read(file if folder is None else folder / file)
-
-
-@lru_cache(maxsize=8)
-def _read(file: Path) -> Tables:
+    file = located(file)
     tables: dict[str, dict[str, Any]] = {}
     for line, row in read_json_lines(file, owner=OWNER):
         if not isinstance(row.get("table"), str) or not isinstance(row.get("key"), str) or "record" not in row:

@@ -33,7 +33,7 @@ class Tool:
             other exception is a fault of the environment and makes an `Error`, never a score.
         arguments: Name of each argument to ``str``, ``list`` (of text) or ``object`` (anything); all are required.
             None: any arguments.
-        writes: Whether it may change the database. A gold call of a writing tool must succeed; a look-up may find nothing.
+        writes: Whether it may change the database. A gold call of such a tool must succeed; a look-up may fail.
         terminates: The episode ends with this call; what comes after it is not replayed.
     """
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 def unsaid(outputs: Sequence[str], said: Sequence[str]) -> str | None:
     """Return the first output that stands in none of the agent's messages, or None.
 
-    Case and the commas of the messages are overlooked. A number must stand as a whole: ``10`` is not in ``2010``, and is
-    in ``10.00``; ``481.5`` is in ``481.50``.
+    Case and the commas of the messages are overlooked. A number must stand as a whole: ``10`` is not in ``2010``,
+    and is in ``10.00``; ``481.5`` is in ``481.50``.
     """
     messages = [message.lower().replace(",", "") for message in said]
     for output in outputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 
 from collegium import Completion, Error, Score, Task, Verdict, Verifier
 from collegium import Config as BaseConfig
-from collegium_verifier_tools.database import Tables, difference, load_tables
+from collegium_verifier_tools.database import Tables, difference, load_tables, located
 from collegium_verifier_tools.environment import Outcome, replay, resolve
 from collegium_verifier_tools.outputs import unsaid
 from collegium_verifier_tools.parsing import Call, NotCalls
@@ -20,8 +20,8 @@ from collegium_verifier_tools.trajectory import call_of, read_trajectory
 class DatabaseStateVerifier(Verifier):
     """Score 1 if a trajectory leaves the database as the gold actions do and says what had to be said; 0 otherwise.
 
-    A task's data: ``actions`` (the gold calls, ``{"name", "kwargs" or "arguments"}``), ``outputs`` (facts that the
-    agent's messages must hold), and, unless the option `database` names a file, ``database`` (records by table and key).
+    A task's data: ``actions`` (the gold calls, ``{"name", "kwargs" or "arguments"}``), ``outputs`` (what the agent's
+    messages must hold), and, unless the option `database` names a file, ``database``: records by table and key.
     """
 
     class Config(BaseConfig):
@@ -39,6 +39,10 @@ class DatabaseStateVerifier(Verifier):
         """A longer completion scores 0 unread."""
         max_calls: int = Field(default=128, ge=1)
         """More steps (calls and messages) of the agent score 0, none carried out."""
+
+        def content_paths(self) -> Sequence[Path]:
+            """Return the database's file."""
+            return () if self.database is None else (located(self.database),)
 
     def __init__(self, config: Config | Mapping[str, Any] | None = None) -> None:
         super().__init__(config)
@@ -69,7 +73,9 @@ class DatabaseStateVerifier(Verifier):
         given = task.data.get("database", self._tables)
         if given is None and self._environment.needs_tables:
             return Error(f"task {task.id}: no database: set the option `database`, or give the task one")
-        if given is not None and not (isinstance(given, Mapping) and all(isinstance(t, Mapping) for t in given.values())):
+        if given is not None and not (
+            isinstance(given, Mapping) and all(isinstance(t, Mapping) for t in given.values())
+        ):
             return Error(f"task {task.id}: its database must be records by table and key")
         return given or {}
 

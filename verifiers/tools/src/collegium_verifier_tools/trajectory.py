@@ -15,9 +15,9 @@ def read_trajectory(text: str, *, trust_results: bool = False) -> list[Step]:
     """Return the steps of a completion.
 
     It is a JSON list of calls (``{"name", "kwargs" or "arguments"}``) and chat messages, an object with such a list
-    under ``messages`` or ``actions``, or plain text with ``<tool_call>`` blocks. Only the assistant's messages count, and
-    only those without a call: words beside a call do not reach the user. In plain text they are what follows the last
-    block.
+    under ``messages`` or ``actions``, or plain text with ``<tool_call>`` blocks. Only the assistant's messages count,
+    and only those without a call: words beside a call do not reach the user. In plain text the words are what follows
+    the last block.
 
     Args:
         trust_results: Leave out calls that a following message of role `tool` answers with ``Error...``. Only where
