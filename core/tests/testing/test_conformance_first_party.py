@@ -54,6 +54,14 @@ VERIFIERS: dict[str, tuple[dict[str, Any] | None, list[dict[str, Any]]]] = {
         {"unit": "words", "max": 3},
         [case("short", "one two", 1), case("long", "one two three four", 0)],
     ),
+    "collegium-verifier-format/language": (
+        {"scripts": ["Latin"]},
+        [case("latin", "plain text", 1), case("cyrillic", "\u0442\u0435\u043a\u0441\u0442", 0)],
+    ),
+    "collegium-verifier-format/repetition": (
+        None,
+        [case("prose", "It moves on from here to there.", 1), case("loop", "It moves. " * 20, 0)],
+    ),
     "collegium-verifier-code/code": (
         {"workers": 1, "timeout_s": 1.0},
         [
