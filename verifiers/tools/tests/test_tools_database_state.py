@@ -329,3 +329,13 @@ def test_any_arguments_of_a_tool_fail_or_succeed_and_never_raise(name: str, data
 def test_what_is_no_trajectory_is_refused_with_a_reason(text: str) -> None:
     with pytest.raises(NotCalls, match=r"\w+ \w+"):
         read_trajectory(text)
+
+
+def test_the_environment_of_the_readme_works() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    scope: dict[str, Any] = {}
+    exec(readme.partition("```python\n")[2].partition("```")[0], scope)  # our own text
+    database = Database(SHOP)
+    calls = [{"name": "rename", "kwargs": {"user_id": user, "name": "Bo"}} for user in ("ann", "nobody")]
+    assert [perform(call_of(call), scope["DESK"], database) for call in calls] == [None, "no such user"]
+    assert database.changes() == {("users", "ann"): START["users"]["ann"] | {"name": "Bo"}}
