@@ -50,7 +50,7 @@ def test_without_a_mark_nothing_is_found(text: str) -> None:
         ("12,34,567", None),
         ("1/2", None),
         ("50%", None),
-        ("1e5", None),
+        ("1e5", Fraction(100_000)),
         ("٣", None),
         ("", None),
         (".", None),

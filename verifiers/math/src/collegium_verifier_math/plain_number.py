@@ -10,6 +10,7 @@ MOST_DIGITS = 400
 """Digits beyond which a number is left to the symbolic path and its time limit."""
 
 _NUMBER = re.compile(r"([-+\u2212]?)(\d{1,3}(?:,\d{3})+|\d+|(?=\.\d))(?:\.(\d*))?", re.ASCII)
+_EXPONENT = re.compile(r"(?<=\d)[eE]([-+]?\d{1,2})$", re.ASCII)
 _FRACTION = re.compile(r"([-+\u2212]?)(\d+)/(\d+)", re.ASCII)
 _ARITHMETIC = re.compile(r"[\d.,+\-\u2212*/^×·÷=(){}\s]+", re.ASCII)
 _OPERATION = re.compile(r"[\d.)}]\s*[-+\u2212*/^×·÷]", re.ASCII)
@@ -36,13 +37,20 @@ def plain_number(text: str) -> Fraction | None:
     if len(text) > MOST_DIGITS:
         return None
     text = text.replace("{,}", ",").replace("\\!", "")
+    text, exponent = _split_exponent(text)
     match = _NUMBER.fullmatch(text)
     if match is None:
         return None
     sign, whole, decimals = match.groups()
     digits = whole.replace(",", "") + (decimals or "")
-    value = Fraction(int(digits), 10 ** len(decimals or ""))
+    value = Fraction(int(digits), 10 ** len(decimals or "")) * Fraction(10) ** exponent
     return value if sign in ("", "+") else -value
+
+
+def _split_exponent(text: str) -> tuple[str, int]:
+    """Split programmers' scientific notation, ``1.5e3``, into mantissa and exponent; 0 where there is none."""
+    found = _EXPONENT.search(text)
+    return (text[: found.start()], int(found[1])) if found else (text, 0)
 
 
 def single_number(text: str) -> Fraction | None:
@@ -61,6 +69,12 @@ def single_number(text: str) -> Fraction | None:
         return None
     value = Fraction(int(above), int(below))
     return value if sign in ("", "+") else -value
+
+
+def is_scientific(text: str) -> bool:
+    r"""Say whether a text is one number in scientific notation (``1.5 \times 10^3``) or a mixed number (``1 1/2``)."""
+    text = _LATEX_SIZE.sub("", _LATEX_OPERATOR.sub("*", text.replace("$", ""))).strip(" .")
+    return _ONE_NUMBER.fullmatch(text) is not None
 
 
 def is_unevaluated(text: str) -> bool:

@@ -15,6 +15,7 @@ from collegium import Completion, Config, Error, Score, Task, Verdict, Verifier
 from collegium.kinds.perturbation import Perturbation, white_space
 from collegium_verifier_math.clock import clock_time, same_time
 from collegium_verifier_math.extraction import Extraction, extract, without_thinking
+from collegium_verifier_math.form import UNEVALUATED, ends_in_an_offer, fault_of_value, offers_several
 from collegium_verifier_math.plain_number import is_unevaluated, last_plain_number, plain_number, single_number
 from collegium_verifier_math.pool import WorkerPool
 from collegium_verifier_math.units import Quantity, quantity
@@ -135,9 +136,12 @@ class MathVerifier(Verifier):
                 return "the answer is not one plain number"
             if answer.after:
                 return "more text follows the answer"
-        elif is_unevaluated(answer.text) and plain_number(gold) is not None:
-            return "the answer is an operation that is not carried out"
-        return None
+        value = plain_number(gold)
+        if answer.how == "whole":  # prose in which something else may be the answer: only what is plain is refused
+            return UNEVALUATED if value is not None and is_unevaluated(answer.text) else None
+        if offers_several(answer.text, gold):
+            return "the answer offers several"
+        return None if value is None else fault_of_value(answer.text, value)
 
     def _answer(self, text: str) -> Extraction | None:
         found = extract(text, self.config.answer_after)
@@ -146,6 +150,8 @@ class MathVerifier(Verifier):
         if self.config.answer_after is not None:
             return None
         body = without_thinking(text).strip()
+        if ends_in_an_offer(body[-SEARCHED_TAIL:]):
+            return None
         if self.config.answer == "number":
             return Extraction(body, "whole") if body else None
         if self.config.mode == "strict":
