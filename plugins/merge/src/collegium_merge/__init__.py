@@ -1,0 +1,1 @@
+"""Merging of models: averages, task arithmetic, TIES and DARE."""
