@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RewardContext:
-    """What a reward source may use: the verifier of each domain, already wrapped with time limits and budget."""
+    """What a reward source may use.
+
+    Args:
+        judges: The verifier of each domain, already wrapped with time limits and budget.
+        models: Folders or hub names that the edge `reward_models` gives, in the recipe's order.
+    """
 
     judges: Mapping[str, Judge]
+    models: Sequence[str] = ()
 
 
 class RewardSource(Configurable):

@@ -12,7 +12,7 @@ from typing import Any
 from collegium.component import Config, Use
 from collegium.errors import CollegiumError, Problem, RecipeError
 from collegium.job import DomainSpec
-from collegium.kinds.stage import StageConfig
+from collegium.kinds.stage import Artifact, Edge, StageConfig
 from collegium.model_files import check_model_folder, is_local
 from collegium.planning.cards import check_cards
 from collegium.planning.fingerprint import file_digest, folder_digest
@@ -26,6 +26,13 @@ from collegium.recipe.load import LoadedRecipe
 from collegium.recipe.model import Recipe, StageEntry
 
 CHECKPOINT_TEACHER = "collegium/checkpoint"
+TAKES: Mapping[Edge, tuple[Artifact, ...]] = {
+    "init_from": ("model", "reward_model"),
+    "average_of": ("model", "reward_model"),
+    "data_from": ("data",),
+    "reward_models": ("model", "reward_model"),
+}
+"""What each edge can take; the edges that are not here take models."""
 
 
 @dataclass(slots=True)
@@ -197,7 +204,7 @@ class _Planner:
         if config is None:
             return None
         options = self.resolver.dump(config, node.path)
-        self._check_edges(node, config, entry)
+        self._check_edges(node, config, entry, rewarded=any(key.startswith("reward:") for key in self.resolver.used))
         stage = PlannedStage(node, entry, config, options, self._seed(node))
         for name, teacher in node.teachers.items():
             if isinstance(teacher, Use):
@@ -215,14 +222,15 @@ class _Planner:
             return node.seed
         return int.from_bytes(hashlib.sha256(f"{self.recipe.seed}/{node.id}".encode()).digest()[:4], "big")
 
-    def _check_edges(self, node: StageNode, config: StageConfig, entry: Entry) -> None:
+    def _check_edges(self, node: StageNode, config: StageConfig, entry: Entry, *, rewarded: bool) -> None:
         given = {edge for edge, sources in node.inputs.items() if sources}
         if node.teachers:
             given.add("teachers")
         for edge in sorted(config.requires - given):
             self.problem(node.path, f"{entry.id} needs the edge `{edge}`", f"add `{edge}:`", entry.record.distribution)
-        for edge in sorted(given - config.requires - config.accepts):
-            allowed = ", ".join(sorted(config.requires | config.accepts)) or "none"
+        taken = config.requires | config.accepts | ({"reward_models"} if rewarded else set())
+        for edge in sorted(given - taken):
+            allowed = ", ".join(sorted(taken)) or "none"
             self.problem(
                 (*node.path, edge), f"{entry.id} takes no `{edge}`; it takes {allowed}", "", entry.record.distribution
             )
@@ -267,7 +275,7 @@ class _Planner:
             for edge, sources in stage.node.inputs.items():
                 for source in sources:
                     made = stages[source].config.produces if source in stages else "model"
-                    if (edge == "data_from") != (made == "data"):
+                    if made not in TAKES.get(edge, ("model",)):
                         self.problem(
                             (*stage.node.path, edge), f"{source!r} leaves a {made}, which `{edge}` cannot take"
                         )

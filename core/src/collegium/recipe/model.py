@@ -141,6 +141,8 @@ class StageEntry(Config):
     """Models whose weights are averaged."""
     data_from: Any = None
     """Stages whose data is trained on."""
+    reward_models: Any = None
+    """Reward models that the stage's reward source scores with, in the order that it reads them."""
     teachers: dict[str, Any] | None = None
     """``{from: STAGE}`` and/or teacher name to ``self``, ``{stage: S}`` or ``{use: teacher-component, ...}``."""
 

@@ -207,7 +207,8 @@ class StageContext:
     @cached_property
     def reward_context(self) -> RewardContext:
         """What a reward source is prepared with."""
-        return RewardContext({name: domain.judge for name, domain in self.domains.items()})
+        judges = {name: domain.judge for name, domain in self.domains.items()}
+        return RewardContext(judges, self.inputs("reward_models"))
 
     def build(self, use: Use, kind: Kind) -> Any:
         """Build a component that the recipe names."""

@@ -1,0 +1,107 @@
+"""Options of the stage and of the reward source (light: no torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from collegium import Config, ConfigError
+from collegium.kinds.stage import Artifact, Edge
+from collegium.model_files import check_model_folder, is_local
+from collegium.training.optimizer_config import OptimizerConfig
+
+OWNER = "collegium-reward-model"
+
+MARGINS: Mapping[str, Mapping[str, float]] = {
+    "large": {"significantly": 3.0, "better": 2.0, "slightly": 1.0, "negligibly": 0.0},
+    "small": {"significantly": 1.0, "better": 2 / 3, "slightly": 1 / 3, "negligibly": 0.0},
+}
+"""Llama 2's margins by rating (arXiv 2307.09288, appendix)."""
+
+
+class RewardModelConfig(OptimizerConfig):
+    """Options of the stage `reward-model`."""
+
+    accepts: ClassVar[frozenset[Edge]] = frozenset({"data_from"})
+    produces: ClassVar[Artifact] = "reward_model"
+
+    steps: int = Field(default=200, ge=1)
+    """Optimizer steps."""
+    batch: int = Field(default=32, ge=1)
+    """Prompts of a step, each with all its completions and all their pairs."""
+    micro_batch: int = Field(default=64, ge=2)
+    """Most completions of one forward and backward pass; those of one prompt always stay together."""
+    data: list[str] = []
+    """JSON Lines files (plain or gzipped) of pairs or rankings."""
+    prompt_fields: list[str] = Field(default=["prompt"], min_length=1)
+    """Fields of a file's rows that make the prompt; texts of several each end with a newline, empty ones are
+    left out."""
+    loss: Literal["ranking", "margin"] = "ranking"
+    """``-log sigmoid(r_better - r_worse)``; or Llama 2's, less a margin that each row states."""
+    margins: Literal["large", "small"] = "large"
+    """What a rating in words is worth: 3, 2, 1, 0, or 1, 2/3, 1/3, 0. A row may give a number instead."""
+    centering: float = Field(default=0.0, ge=0)
+    """Weight of ``(r_better + r_worse)^2``, which keeps rewards around 0. A usual one is 0.01."""
+    heldout: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the prompts kept out of training, chosen by the seed, at least one."""
+    evaluate_every: int = Field(default=50, ge=1)
+    """Steps after which the held-out prompts are looked at; the last step always does."""
+
+    def content_paths(self) -> Sequence[Path]:
+        """Return the data files: what is in them is part of the fingerprint."""
+        return [Path(file) for file in self.data]
+
+    def judges(self) -> bool:
+        """Learning from given preferences asks no verifier."""
+        return False
+
+
+class RewardModelRewardConfig(Config):
+    """Options of the reward source `reward-model`."""
+
+    models: list[str] = []
+    """Folders or hub names of the reward models; default: those of the stage's edge `reward_models`."""
+    combine: Literal["single", "gated"] = "single"
+    """One model; or two, helpfulness and then safety: the safety score counts where the prompt is about safety or the
+    answer scores below `threshold` (Llama 2)."""
+    threshold: float = Field(default=0.15, gt=0, lt=1)
+    """Safety, after the sigmoid, below which an answer counts as unsafe. Llama 2: 0.15."""
+    safety_domains: list[str] = []
+    """Domains whose prompts are about safety; a task with ``is_safety: true`` in its data is one anywhere."""
+    output: Literal["logit", "sigmoid", "normalised", "whitened"] = "logit"
+    """The model's number; its sigmoid; less the held-out mean over the held-out deviation; or whitened over the batch
+    that is scored together (Llama 2)."""
+    micro_batch: int = Field(default=64, ge=1)
+    """Completions scored at once."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> RewardModelRewardConfig:
+        wanted = models_of(self.combine)
+        if self.models and len(self.models) != wanted:
+            raise ConfigError(
+                f"combine: {self.combine} scores with {wanted} models, found {len(self.models)} in models",
+                fix="name helpfulness, then safety, for gated; one model for single",
+                owner=OWNER,
+            )
+        if self.combine == "gated" and self.output == "normalised":
+            raise ConfigError(
+                "output: normalised is for one model, whose held-out mean and deviation it uses, found combine: gated",
+                fix="use output: whitened, as Llama 2 does",
+                owner=OWNER,
+            )
+        return self
+
+    def content_paths(self) -> Sequence[Path]:
+        """Return the local models' folders, checked."""
+        folders = [Path(model) for model in self.models if is_local(model)]
+        for folder in folders:
+            check_model_folder(folder)
+        return folders
+
+
+def models_of(combine: str) -> int:
+    """Return how many models a combination scores with."""
+    return 2 if combine == "gated" else 1
