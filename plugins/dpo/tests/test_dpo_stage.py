@@ -13,17 +13,29 @@ from typing import Any
 import pytest
 import torch
 
-from collegium.job import StageEvent, StageJob
+from collegium.job import InputArtifact, StageEvent, StageJob
 from collegium.plugins.registry import Registry
-from collegium.testing.stages import journal_of, run_and_kill, run_toy, toy_domain, toy_job, toy_model, weights_of
-from collegium.training.packing import Example
+from collegium.testing.stages import (
+    journal_of,
+    run_and_kill,
+    run_toy,
+    toy_domain,
+    toy_job,
+    toy_model,
+    toy_registry,
+    weights_of,
+)
+from collegium.training.context import StageContext
+from collegium.training.language_model import LanguageModel
+from collegium.training.packing import Example, indices_of_step
+from collegium.training.seeds import derive
 from collegium.training.supervised import supervised_step
 from collegium.training.supervised_config import SupervisedConfig
 from collegium.training.supervised_data import to_example
 from collegium.training.trainer import Trainer
-from collegium_dpo.data import encode, keep_aside, unrelated
-from collegium_dpo.pairs import Pair
+from collegium_dpo.data import gather
 from collegium_dpo.scores import score_sequences
+from collegium_dpo.stage import DpoStage
 
 WORDS = ["".join(letters) for letters in itertools.product("abcdef", repeat=3) if letters[0] != letters[2]]
 PAIRS = [{"prompt": f"#{word}=", "chosen": word, "rejected": word[::-1]} for word in WORDS]
@@ -112,3 +124,134 @@ def test_a_killed_stage_ends_with_the_numbers_of_one_that_was_not(tmp_path, base
     one, other = weights_of(whole), weights_of(killed)
     assert all(torch.equal(value, other[name]) for name, value in one.items())
     assert journal_of(whole) == journal_of(killed)
+
+
+def test_the_reference_is_loaded_once_and_not_again_on_resume(tmp_path, base, pairs, monkeypatch):
+    loads: list[str] = []
+    load = DpoStage._load_reference
+    monkeypatch.setattr(DpoStage, "_load_reference", lambda *rest: (loads.append("once"), load(*rest))[1])
+    job = dpo_job(tmp_path / "s", base, pairs, steps=7)
+    assert run_toy(job.model_copy(update={"checkpoint_every": 5})).status == "completed"
+    assert loads == ["once"]
+    assert run_toy(job.model_copy(update={"checkpoint_every": 5})).status == "completed"  # goes on from step 7
+    assert loads == ["once"]
+
+
+def test_a_given_reference_is_what_changes_are_counted_from(tmp_path, base, pairs):
+    toy_model(seed=9).save(tmp_path / "other")
+    job = dpo_job(tmp_path / "s", base, pairs, steps=1)
+    reference = [InputArtifact(source="other", path=str(tmp_path / "other"))]
+    outcome = run_toy(job.model_copy(update={"inputs": {**job.inputs, "reference": reference}}))
+    assert outcome.status == "completed", outcome.problem
+    row, own = journal_of(job)[0], dpo_job(tmp_path / "own", base, pairs, steps=1)
+    assert run_toy(own).status == "completed"
+    assert abs(journal_of(own)[0]["chosen_change"]) < 1e-4
+    other = LanguageModel.load(tmp_path / "other")
+    seed = derive(job.seed, job.id, "order")
+    data = gather(StageContext(job, toy_registry(), lambda event: None), other, DpoStage(job.options).config)
+    chosen = [data.pairs[index].chosen for index in indices_of_step(1, 32, data.trained, seed)]
+    expected = row["chosen_logprob"] - score_sequences(other, chosen, NONE).logprob.mean().item()
+    assert row["chosen_change"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_reference_with_another_tokenizer_is_refused(tmp_path, base, pairs):
+    model = toy_model()
+    model.save(tmp_path / "other")
+    file = tmp_path / "other" / "tokenizer.json"
+    file.write_text(file.read_text().replace('"a"', '"z"'))
+    job = dpo_job(tmp_path / "s", base, pairs)
+    reference = [InputArtifact(source="other", path=str(tmp_path / "other"))]
+    outcome = run_toy(job.model_copy(update={"inputs": {**job.inputs, "reference": reference}}))
+    assert outcome.kind == "PolicyError"
+    assert "another tokenizer" in outcome.problem
+
+
+@pytest.mark.parametrize("loss", ["orpo", "simpo"])
+def test_a_reference_that_the_loss_does_not_read_is_refused(tmp_path, base, pairs, loss):
+    job = dpo_job(tmp_path / "s", base, pairs, loss=loss)
+    reference = [InputArtifact(source="base", path=str(base))]
+    outcome = run_toy(job.model_copy(update={"inputs": {**job.inputs, "reference": reference}}))
+    assert outcome.kind == "ConfigError"
+    assert f"has a reference, and {loss} reads none" in outcome.problem
+
+
+def test_pairs_of_earlier_stages_are_trained_on_too(tmp_path, base):
+    inputs: dict[Any, list[InputArtifact]] = {
+        "init_from": [InputArtifact(source="base", path=str(base))],
+        "data_from": [],
+    }
+    for name, rows in (("one", PAIRS[:2]), ("two", PAIRS[2:6])):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "pairs.jsonl", rows)
+        inputs["data_from"].append(InputArtifact(source=name, path=str(tmp_path / name)))
+    job = dpo_job(tmp_path / "s", base, None, heldout=0, steps=1).model_copy(update={"inputs": inputs})
+    found = gather(StageContext(job, toy_registry(), lambda event: None), toy_model(), DpoStage(job.options).config)
+    assert found.trained == 6
+    assert run_toy(job).status == "completed"
+
+
+def test_micro_batches_do_not_change_a_step(tmp_path, base, pairs):
+    weights = []
+    for micro in (32, 5):
+        job = dpo_job(tmp_path / str(micro), base, pairs, steps=1, micro_batch=micro).model_copy(update={"id": "dpo"})
+        assert run_toy(job).status == "completed"
+        weights.append(weights_of(job))
+    assert all(torch.allclose(value, weights[1][name], atol=2e-5) for name, value in weights[0].items())
+
+
+def test_chosen_completions_that_become_unlikely_are_marked_and_said_once(tmp_path, base, pairs):
+    events: list[StageEvent] = []
+    # A tiny beta lets the policy go far; both completions fall from here on.
+    job = dpo_job(
+        tmp_path / "s", base, pairs, loss={"use": "dpo", "beta": 0.01}, lr=2e-2, steps=30, warn_chosen_drop=0.1
+    )
+    assert run_toy(job, events=events).status == "completed"
+    marks = [row["chosen_collapsed"] for row in journal_of(job)]
+    assert marks[0] == 0.0
+    assert 1.0 in marks
+    said = [event.text for event in events if event.kind == "message" and "nats per token below" in event.text]
+    assert len(said) == 1
+
+
+def test_what_is_left_out_is_said(tmp_path, base):
+    rows = [
+        *PAIRS[:5],
+        {"prompt": "#aaa=", "chosen": "a", "rejected": "a"},
+        {"prompt": "#", "chosen": "a" * 70, "rejected": "b"},
+    ]
+    events: list[StageEvent] = []
+    file = write(tmp_path / "p.jsonl", rows)
+    job = dpo_job(tmp_path / "s", base, file, heldout=0, steps=1, too_long="drop")
+    assert run_toy(job, events=events).status == "completed"
+    said = [event.text for event in events if event.kind == "message"]
+    assert "p.jsonl: 1 pairs with two equal completions are left out" in said
+    assert "1 of 6 pairs are longer than 64 tokens and left out" in said
+    outcome = run_toy(dpo_job(tmp_path / "r", base, file, heldout=0, steps=1))
+    assert "1 of 6 pairs are longer than the 64 tokens that fit, the first is 'p.jsonl:7' with 72" in outcome.problem
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"data": None}, "has no pair to train on"),
+        ({"data": "nowhere.jsonl"}, "nowhere.jsonl:1: cannot be read"),
+        ({"heldout": 500}, "leaves none of the 180 pairs to train on"),
+        ({"loss": {"use": "dpo", "formatting_tokens": ["Z"]}}, "formatting_tokens ['Z'] are not in"),
+        ({"max_tokens": 8}, "are longer than the 8 tokens that fit"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_an_outcome_that_says_so(tmp_path, base, pairs, options, said):
+    job = dpo_job(tmp_path / "s", base, pairs)
+    outcome = run_toy(job.model_copy(update={"options": {**job.options, **options}}))
+    assert outcome.status == "failed"
+    assert said in outcome.problem
+
+
+def test_a_prompt_of_a_held_out_task_is_refused(tmp_path, base, pairs):
+    options = {**DPO, "data": str(pairs)}
+    job = toy_job(
+        "collegium-dpo/dpo", options, tmp_path / "s", domains=[toy_domain("copy")], inputs={"init_from": base}
+    )
+    outcome = run_toy(job)
+    assert outcome.kind == "DataError"
+    assert "held-out task" in outcome.problem
