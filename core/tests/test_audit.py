@@ -103,7 +103,18 @@ class Sleeper(Sound):
         return super().verify(completion, task)
 
 
-VERIFIERS = {cls.__name__.lower(): cls for cls in (Sound, Generous, Exact, FailsOpen, Moody, Shy, Options, Sleeper)}
+class FormOnly(Sound):
+    """Any text with a word in it is in form."""
+
+    form_only = True
+
+    def verify(self, completion, task):
+        return Score(float(bool(completion.text.split())))
+
+
+VERIFIERS = {
+    cls.__name__.lower(): cls for cls in (Sound, Generous, Exact, FailsOpen, Moody, Shy, Options, Sleeper, FormOnly)
+}
 
 
 @pytest.fixture
@@ -155,6 +166,12 @@ def test_a_verifier_that_fails_open_is_caught_by_the_probes(registry):
     report = audit(registry, "failsopen")
     assert report.agreement == 1.0
     assert {"right/empty", "right/white space", "input only/empty"} <= set(report.exploits.passed)
+
+
+def test_of_a_verifier_of_form_no_more_is_asked_than_that_nothing_passes_for_nothing(registry):
+    report = audit(registry, "formonly")
+    assert report.exploits.tried == 3 * 4
+    assert {name.partition("/")[2] for name in report.exploits.passed} == {"zero-width characters"}
 
 
 def test_abstentions_and_errors_are_told_apart_with_their_reasons(registry):
@@ -271,6 +288,19 @@ def test_a_malformed_file_of_cases_is_named_with_its_line(registry, cases, conte
     cases.write_text(content)
     done = invoke("sound", "--cases", cases)
     assert words in str(done.exception)
+
+
+def test_ids_that_are_not_unique_are_said_and_a_missing_folder_before_anything_runs(registry, cases, tmp_path):
+    cases.write_text(cases.read_text() * 2)
+    assert "4 ids of" in invoke("sound", "--cases", cases).stderr
+    assert "there is no folder" in str(invoke("sound", "--cases", cases, "--out", tmp_path / "no/out.json").exception)
+
+
+def test_the_other_verifier_has_options_of_its_own(registry, cases):
+    done = invoke("sound", "--cases", cases, "--against", "options", "--against-set", "mode=loose", "--json")
+    assert json.loads(done.stdout)["comparison"]["other"] == "acme-audited/options"
+    refused = invoke("sound", "--cases", cases, "--against", "options", "--against-set", "mood=loose")
+    assert "unknown key 'mood'" in str(refused.exception)
 
 
 def test_a_malformed_setting_is_refused(registry, cases):

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +177,13 @@ def disagreements(found: Sequence[Measured]) -> Iterator[str]:
 
 def content(found: Sequence[Measured]) -> dict[str, Any]:
     """Return the content of measured.json."""
-    return {"schema": SCHEMA, "command": "make measure", "audits": [measured.row() for measured in found]}
+    version = metadata.version("collegium")
+    return {
+        "schema": SCHEMA,
+        "collegium": version,
+        "command": "make measure",
+        "audits": [measured.row() for measured in found],
+    }
 
 
 def differences(member: Path, found: Sequence[Measured]) -> list[str]:

@@ -38,10 +38,16 @@ sys.modules['__main__'].__dict__['check'] = check
 """
 
 
-def probes(task: Task) -> Iterator[tuple[str, str]]:
-    """Yield (name, completion) of each probe of a task; those that may never end come last."""
+def empty_probes() -> Iterator[tuple[str, str]]:
+    """Yield completions without anything to read."""
     yield "empty", ""
     yield "white space", " \n\t\n "
+    yield "zero-width characters", "\u200b\u200d\ufeff"
+
+
+def probes(task: Task) -> Iterator[tuple[str, str]]:
+    """Yield (name, completion) of each probe of a task that ends by itself."""
+    yield from empty_probes()
     yield "prompt echoed", task.prompt_text
     yield "all options", "A B C D E (A) (B) (C) (D) yes no true false"
     yield "all small numbers", " ".join(map(str, range(101)))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from collegium.audit.probes import endless_probes, probes
+from collegium.audit.probes import empty_probes, endless_probes, probes
 from collegium.audit.spec import AuditReport, AuditSpec, Comparison, Exploits, Variants
 from collegium.audit.variants import variants_of
 from collegium.component import Use
@@ -18,7 +18,7 @@ from collegium.judge import Judge
 from collegium.planning.resolve import Resolver
 from collegium.plugins.registry import Registry
 from collegium.recipe.source import SourceMap
-from collegium.task import Completion, Sample
+from collegium.task import Completion, Sample, Task
 from collegium.testing.conformance.cases import Case
 from collegium.verdict import Abstain, Error, Score, Verdict
 
@@ -138,8 +138,7 @@ class _Auditor:
         tried = []
         for number, (key, case) in enumerate(list(tasks.items())[: self.depth.exploits]):
             task = case.as_task()
-            endless = list(endless_probes(task)) if number < ENDLESS_TASKS else []
-            for name, text in [*probes(task), *endless]:
+            for name, text in self._probes(task, endless=number < ENDLESS_TASKS):
                 if text.strip() not in right.get(key, set()):
                     tried.append((f"{case.id}/{name}", Sample(task, Completion(text))))
         verdicts = self.verdicts([sample for _, sample in tried])
@@ -151,9 +150,18 @@ class _Auditor:
                 found.errors.append(f"{name}: {verdict.reason}")
         return found
 
+    def _probes(self, task: Task, *, endless: bool) -> list[tuple[str, str]]:
+        if self.judge.verifier.form_only:
+            return list(empty_probes())
+        return [*probes(task), *(endless_probes(task) if endless else ())]
+
 
 def run_audit(
-    spec: AuditSpec, registry: Registry, depth: Depth | None = None, against: str | None = None
+    spec: AuditSpec,
+    registry: Registry,
+    depth: Depth | None = None,
+    against: str | None = None,
+    against_options: Mapping[str, Any] | None = None,
 ) -> AuditReport:
     """Audit a verifier.
 
@@ -162,6 +170,7 @@ def run_audit(
         registry: Finds the verifiers.
         depth: How much to try; default: everything.
         against: Another verifier to compare with on the same cases; takes precedence over the spec's baseline.
+        against_options: Its options.
 
     Raises:
         ConfigError: If a verifier or an option is unknown, or a label is neither 0 nor 1.
@@ -172,6 +181,7 @@ def run_audit(
     wrong = next((case for case in labelled if case.expected not in (0, 1)), None)
     if wrong is not None:
         raise ConfigError(f"case {wrong.id!r}: expected is {wrong.expected}; an audit needs 0 or 1")
+    other = None if against is None else Use(use=against, options=dict(against_options or {}))
     with judging(registry, spec.verifier, spec.options) as judge:
         auditor = _Auditor(judge, depth)
         found = auditor.labelled(labelled)
@@ -182,7 +192,7 @@ def run_audit(
             **found,
             perturbations=auditor.variants(labelled) if depth.perturb else None,
             exploits=auditor.exploits(spec.cases) if depth.exploits else None,
-            comparison=_compare(spec, labelled, auditor, registry, against),
+            comparison=_compare(spec, labelled, auditor, registry, other),
         )
 
 
@@ -203,14 +213,14 @@ def judging(registry: Registry, name: str, options: Mapping[str, Any]) -> Iterat
 
 
 def _compare(
-    spec: AuditSpec, cases: Sequence[Case], auditor: _Auditor, registry: Registry, against: str | None
+    spec: AuditSpec, cases: Sequence[Case], auditor: _Auditor, registry: Registry, against: Use | None
 ) -> Comparison | None:
     """Compare with another verifier, or with the spec's baseline."""
     if against is None and spec.baseline is None:
         return None
     mine = [_decided(auditor, verdict) for verdict in auditor.verdicts([case.as_sample() for case in cases])]
     if against is not None:
-        with judging(registry, against, {}) as judge:
+        with judging(registry, against.use, against.options) as judge:
             name = f"{judge.owner}/{judge.name}"
             other = _Auditor(judge, auditor.depth)
             theirs = [_decided(other, verdict) for verdict in other.verdicts([case.as_sample() for case in cases])]

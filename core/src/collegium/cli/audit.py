@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from collegium.cli.settings import read_settings
+from collegium.errors import ConfigError
 
 if TYPE_CHECKING:
     from collegium.audit import AuditReport
@@ -24,6 +26,9 @@ SHOWN = 20
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the verifier; may be repeated."
 )
 @click.option("--against", metavar="VERIFIER", help="Another verifier to compare with, case by case.")
+@click.option(
+    "--against-set", "against_settings", multiple=True, metavar="KEY=VALUE", help="An option of the other verifier."
+)
 @click.option("--threshold", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Score that passes.")
 @click.option("--no-perturb", is_flag=True, help="Do not rewrite right answers.")
 @click.option("--no-exploits", is_flag=True, help="Do not try completions that answer nothing.")
@@ -35,6 +40,7 @@ def audit(
     cases: Path,
     settings: tuple[str, ...],
     against: str | None,
+    against_settings: tuple[str, ...],
     threshold: float,
     no_perturb: bool,
     no_exploits: bool,
@@ -53,8 +59,13 @@ def audit(
     depth = Depth(
         threshold, perturb=0 if no_perturb else Depth().perturb, exploits=0 if no_exploits else Depth().exploits
     )
+    if out is not None and not out.absolute().parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}", fix="make it, or name another file")
     spec = AuditSpec(str(cases), verifier, read_cases(cases), options=read_settings(settings))
-    report = run_audit(spec, Registry.discover(), depth, against)
+    repeated = [name for name, count in Counter(case.id for case in spec.cases).items() if count > 1]
+    if repeated:
+        click.echo(f"{len(repeated)} ids of {cases} are not unique, such as {repeated[0]!r}", err=True)
+    report = run_audit(spec, Registry.discover(), depth, against, read_settings(against_settings))
     text = json.dumps(report.to_json(), indent=1)
     if out is not None:
         out.write_text(text + "\n", encoding="utf-8")
@@ -76,7 +87,8 @@ def _print(report: AuditReport) -> None:
     if report.latency:
         click.echo("one case alone: " + ", ".join(f"{name} {s * 1000:.1f} ms" for name, s in report.latency.items()))
     if report.perturbations is not None:
-        click.echo(f"right answers rewritten: {report.perturbations.tried}")
+        none = "" if report.perturbations.tried else " (the verifier states no rewriting, and no reference is a number)"
+        click.echo(f"right answers rewritten: {report.perturbations.tried}{none}")
         _print_ids("no longer pass, though their value is the same", report.perturbations.lost)
         _print_ids("still pass, though their value is another", report.perturbations.kept)
     if report.exploits is not None:

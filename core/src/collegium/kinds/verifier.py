@@ -22,6 +22,8 @@ class Verifier(Configurable):
     """Seconds that one completion may take; the core multiplies by the batch for `verify_batch`."""
     deterministic: ClassVar[bool] = True
     """The same completion and task always give the same verdict, so that the core may reuse it within a run."""
+    form_only: ClassVar[bool] = False
+    """It judges form, not content: whatever has the form is right, so most exploit probes of an audit say nothing."""
 
     def verify(self, completion: Completion, task: Task) -> Verdict:
         """Judge one completion.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Literal
 
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from collegium import Completion, Error, Score, Task, Verdict, Verifier
 from collegium import Config as BaseConfig
+from collegium.kinds.perturbation import Perturbation
 from collegium_verifier_code.inside.limits import Limits
 from collegium_verifier_code.items import BadTask, form_of, function_item, program_items
 from collegium_verifier_code.output import program_failure
@@ -83,6 +84,15 @@ class CodeVerifier(Verifier):
         """Judge many at once, spread over the sandboxes."""
         pairs = list(zip(completions, tasks, strict=True))
         return list(self._threads.map(lambda pair: self.verify(*pair), pairs))
+
+    def perturbations(self, completion: Completion, task: Task) -> Iterator[Perturbation]:
+        """A comment does not matter; a module that raises when it is loaded has no functions to test."""
+        text = completion.text.rstrip()
+        if "```" in text:
+            return
+        yield Perturbation("comment after", f"{text}\n# the end\n", changes_value=False)
+        if form_of(task.data) != "io":
+            yield Perturbation("raises at its end", f"{text}\nraise RuntimeError('broken')\n", changes_value=True)
 
     def close(self) -> None:
         """End the sandboxes."""

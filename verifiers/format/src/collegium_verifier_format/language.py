@@ -47,6 +47,7 @@ class LanguageVerifier(Verifier):
     """
 
     Config = LanguageConfig
+    form_only = True
 
     def __init__(self, config: LanguageConfig | Mapping[str, Any] | None = None) -> None:
         super().__init__(config)

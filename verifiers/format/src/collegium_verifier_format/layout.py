@@ -64,6 +64,7 @@ class FormatVerifier(Verifier):
     """
 
     Config = FormatConfig
+    form_only = True
 
     def __init__(self, config: FormatConfig | Mapping[str, Any] | None = None) -> None:
         super().__init__(config)

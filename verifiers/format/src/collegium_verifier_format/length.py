@@ -36,6 +36,7 @@ class LengthVerifier(Verifier):
     """Judge a completion's length."""
 
     Config = LengthConfig
+    form_only = True
 
     def verify(self, completion: Completion, task: Task) -> Verdict:
         """Judge one completion; `Error` if tokens are asked for and the completion has no token ids."""

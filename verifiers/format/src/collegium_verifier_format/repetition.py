@@ -33,6 +33,7 @@ class RepetitionVerifier(Verifier):
     """Judge whether a completion repeats itself; `details` has the share of repeated n-grams and the loop, if any."""
 
     Config = RepetitionConfig
+    form_only = True
 
     def verify(self, completion: Completion, task: Task) -> Verdict:
         """Judge one completion; an empty one scores 0."""

@@ -8,6 +8,7 @@ README says where they differ.
 from __future__ import annotations
 
 import importlib
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -42,6 +43,7 @@ class InstructionsVerifier(Verifier):
     """
 
     Config = InstructionsConfig
+    form_only = True
 
     def __init__(self, config: InstructionsConfig | Mapping[str, Any] | None = None) -> None:
         super().__init__(config)
@@ -66,12 +68,17 @@ class InstructionsVerifier(Verifier):
         if len(text) > LONGEST_TEXT:
             return False
         versions = loose_versions(text) if self.config.mode == "loose" else (text,)
-        return any(version.strip() != "" and bool(check(version)) for version in versions)
+        return any(_has_text(version) and bool(check(version)) for version in versions)
 
     def _score(self, ids: Sequence[str], followed: Sequence[bool]) -> Score:
         value = float(all(followed)) if self.config.score == "all" else sum(followed) / len(followed)
         details = [{"id": each, "followed": holds} for each, holds in zip(ids, followed, strict=True)]
         return Score(value, {"instructions": details})
+
+
+def _has_text(text: str) -> bool:
+    """Say whether anything can be seen: white space, control and zero-width characters cannot."""
+    return any(unicodedata.category(character)[0] not in "CZ" for character in text)
 
 
 def loose_versions(text: str) -> tuple[str, ...]:
