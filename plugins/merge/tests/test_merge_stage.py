@@ -78,9 +78,8 @@ def test_planning_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("use", ["merge", "merge-reward-model"])
-def test_an_average_is_the_mean_of_every_weight(tmp_path, folder, use):
-    found = merged(tmp_path / "m", folder, *NAMES, use=use)
+def test_an_average_is_the_mean_of_every_weight(tmp_path, folder):
+    found = merged(tmp_path / "m", folder, *NAMES)
     parts = [stored(folder / name) for name in NAMES]
     assert close(found, {name: sum(part[name] for part in parts) / 3 for name in parts[0]})
 
@@ -233,6 +232,8 @@ def other_model(path: Path, change: str) -> Path:
         weights = stored(path)
         weights["model.norm.weight"][3] = float("nan")
         save_file(weights, path / "model.safetensors")
+    if change == "config":
+        (path / "config.json").write_text("{")
     if change == "pickle":
         (path / "model.safetensors").unlink()
         torch.save(model.model.state_dict(), path / "pytorch_model.bin")
@@ -246,6 +247,7 @@ def other_model(path: Path, change: str) -> Path:
         ("tokenizer", "is 'a' here and 'z' there"),
         ("tensor", "tensor 'model.norm.weight' exists only here"),
         ("nan", "tensor 'model.norm.weight' of the merged model is not finite"),
+        ("config", "model 'other' at "),
         ("pickle", "has no safetensors file"),
     ],
 )

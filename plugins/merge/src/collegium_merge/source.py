@@ -6,9 +6,9 @@ Only safetensors files are read, and only the tensor that is asked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from collegium.training.tokenizers import TokenizerIdentity
 from collegium_merge.config import OWNER
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+FETCHED = ["*.json", "*.safetensors", "*.model", "*.jinja"]
 NEUTRAL = frozenset({"_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache"})
 """Entries of a configuration that say nothing about the network."""
 
@@ -44,21 +45,27 @@ class SourceModel:
     @cached_property
     def folder(self) -> Path:
         """The folder, checked; a model of the hub is fetched or taken from the hub's cache."""
-        if not is_local(self.path):
-            return Path(snapshot_download(self.path, allow_patterns=["*.json", "*.safetensors", "*.model", "*.jinja"]))
-        check_model_folder(self.path)
-        return Path(self.path)
+        if is_local(self.path):
+            check_model_folder(self.path)
+            return Path(self.path)
+        return Path(self._loaded(partial(snapshot_download, allow_patterns=FETCHED), self.path))
 
     @cached_property
     def config(self) -> PreTrainedConfig:
         """The configuration, with its architecture's defaults filled in."""
-        config: PreTrainedConfig = AutoConfig.from_pretrained(str(self.folder))
+        config: PreTrainedConfig = self._loaded(AutoConfig.from_pretrained, str(self.folder))
         return config
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer."""
-        return AutoTokenizer.from_pretrained(str(self.folder))
+        tokenizer: PreTrainedTokenizerBase = self._loaded(AutoTokenizer.from_pretrained, str(self.folder))
+        return tokenizer
+
+    @property
+    def architecture(self) -> str:
+        """The name of its class in `transformers`."""
+        return (self.config.architectures or ["unknown"])[0]
 
     @cached_property
     def files(self) -> dict[str, str]:
@@ -98,6 +105,17 @@ class SourceModel:
             tensor: Tensor = content.get_tensor(name)
             return tensor
 
+    def _loaded(self, load: Callable[[str], Any], path: str) -> Any:
+        """Load something of the model; what goes wrong is said to be this model's."""
+        try:
+            return load(path)
+        except Exception as error:  # the libraries raise many kinds
+            raise PolicyError(
+                f"model {self.name!r} at {path!r} cannot be loaded: {type(error).__name__}: {error}",
+                fix="check the path or hub name; a truncated download has to be fetched again",
+                owner=OWNER,
+            ) from error
+
     def _stored(self) -> dict[str, str]:
         if (self.folder / INDEX).is_file():
             index: dict[str, Any] = json.loads((self.folder / INDEX).read_text(encoding="utf-8"))
@@ -114,10 +132,10 @@ class SourceModel:
     @property
     def _tied(self) -> dict[str, str]:
         """Tied tensor to its twin, as the architecture has it; found without weights."""
-        architecture = getattr(transformers, (self.config.architectures or [""])[0], None)
+        architecture = getattr(transformers, self.architecture, None)
         if architecture is None:
             raise PolicyError(
-                f"model {self.name!r} is of architecture {self.config.architectures}, which transformers does not have",
+                f"model {self.name!r} is of architecture {self.architecture!r}, which transformers does not have",
                 fix="merge models of an architecture that transformers has",
                 owner=OWNER,
             )

@@ -33,6 +33,7 @@ class MergeStage(Stage):
         sources = [SourceModel(each.source, each.path) for each in context.job.inputs.get("average_of", [])]
         weights = self._weights(context, sources)
         base = self._base(context)
+        self._check_kind(context, sources)
         check_alike([*sources, *([base] if base else [])])
         merger = Merger(config, sources, weights, base, derive(context.seed, context.job.id, "dare"))
         distances = Distances([*sources, *([base] if base else [])])
@@ -62,6 +63,21 @@ class MergeStage(Stage):
                 owner=OWNER,
             )
         return [given.get(name, 1.0) for name in names]
+
+    def _check_kind(self, context: StageContext, sources: Sequence[SourceModel]) -> None:
+        """Refuse reward models where a language model is to come out, and the reverse.
+
+        Raises:
+            RecipeError: If the first source is of the other kind.
+        """
+        found = sources[0].architecture
+        rewards = self.config.produces == "reward_model"
+        if found.endswith("ForSequenceClassification") != rewards:
+            raise RecipeError(
+                f"stage {context.job.id!r} leaves a {self.config.produces}, and {sources[0].name!r} is a {found}",
+                fix=f"use {'merge' if rewards else 'merge-reward-model'}",
+                owner=OWNER,
+            )
 
     def _base(self, context: StageContext) -> SourceModel | None:
         """Return the common ancestor, which all methods but the average need.
