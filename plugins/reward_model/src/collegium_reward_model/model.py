@@ -10,13 +10,15 @@ Shapes: ``B`` sequences, ``T`` tokens, ``D`` width.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from collegium import DataError, PolicyError
 from collegium.model_files import check_model_folder, is_local
@@ -167,15 +169,27 @@ def _load(path: str, dtype: torch.dtype | str = torch.float32) -> tuple[RewardMo
         check_model_folder(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-        model, found = AutoModelForSequenceClassification.from_pretrained(
-            path, num_labels=1, dtype=dtype, pad_token_id=padding(tokenizer), output_loading_info=True
-        )
+        with _without_report():
+            model, found = AutoModelForSequenceClassification.from_pretrained(
+                path, num_labels=1, dtype=dtype, pad_token_id=padding(tokenizer), output_loading_info=True
+            )
     except Exception as error:
         raise _no_reward_model(path, f"{type(error).__name__}: {error}") from error
     if HEAD not in dict(model.named_parameters()) or "score.bias" in dict(model.named_parameters()):
         raise _no_reward_model(path, f"{type(model).__name__} has no plain linear head named score")
     model.eval()
     return RewardModel(model, tokenizer), set(found["missing_keys"])
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Keep `transformers` from warning of the new head: it is asked for, or it is an error here."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
 
 
 def _no_reward_model(path: str, found: str) -> PolicyError:

@@ -1,0 +1,1 @@
+"""Rejection sampling: the best of several completions as training data."""
