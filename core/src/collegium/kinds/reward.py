@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from collegium.component import Configurable
+from collegium.component import Config, Configurable
 from collegium.task import Sample
 from collegium.verdict import Verdict
 
@@ -25,6 +25,14 @@ class RewardContext:
 
     judges: Mapping[str, Judge]
     models: Sequence[str] = ()
+
+
+class RewardConfig(Config):
+    """Base of the options of a reward source that scores with models; other sources may derive from plain `Config`."""
+
+    def models_needed(self) -> int:
+        """Return how many models the edge `reward_models` must give; the plan refuses any other number."""
+        return 0
 
 
 class RewardSource(Configurable):

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collegium.training.context import StageContext
 
 Edge = Literal["init_from", "generate_from", "teachers", "reference", "average_of", "data_from", "reward_models"]
-"""How one stage feeds another: weights, rollouts become data, live teachers, KL reference, weights averaged, data, models
-that a reward source scores with (any stage that names a reward source may have this one)."""
+"""How one stage feeds another: weights, rollouts become data, live teachers, KL reference, weights averaged, data, and
+models that a reward source scores with (any stage that names a reward source may have this one)."""
 
 Artifact = Literal["model", "data", "reward_model", "report"]
 

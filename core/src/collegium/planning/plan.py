@@ -12,6 +12,7 @@ from typing import Any
 from collegium.component import Config, Use
 from collegium.errors import CollegiumError, Problem, RecipeError
 from collegium.job import DomainSpec
+from collegium.kinds.reward import RewardConfig
 from collegium.kinds.stage import Artifact, Edge, StageConfig
 from collegium.model_files import check_model_folder, is_local
 from collegium.planning.cards import check_cards
@@ -205,6 +206,7 @@ class _Planner:
             return None
         options = self.resolver.dump(config, node.path)
         self._check_edges(node, config, entry, rewarded=any(key.startswith("reward:") for key in self.resolver.used))
+        self._check_reward_models(node, options)
         stage = PlannedStage(node, entry, config, options, self._seed(node))
         for name, teacher in node.teachers.items():
             if isinstance(teacher, Use):
@@ -234,6 +236,19 @@ class _Planner:
             self.problem(
                 (*node.path, edge), f"{entry.id} takes no `{edge}`; it takes {allowed}", "", entry.record.distribution
             )
+
+    def _check_reward_models(self, node: StageNode, options: Mapping[str, Any]) -> None:
+        """Compare the edge `reward_models` with what the stage's reward source scores with."""
+        for name, value in options.items():
+            used = self.resolver.used.get(f"reward:{value.get('use')}") if isinstance(value, dict) else None
+            config = used.config_class().model_validate(value["options"]) if used else None
+            needed = config.models_needed() if isinstance(config, RewardConfig) else 0
+            given = node.inputs.get("reward_models", [])
+            if used and needed and len(given) != needed:
+                self.problem(
+                    (*node.path, name), f"scores with {needed} reward models, found {len(given)}",
+                    "add `reward_models: [STAGE, ...]`", used.record.distribution,
+                )  # fmt: skip
 
     def _model_digests(self) -> dict[str, str]:
         digests = {}

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from collegium import Config, ConfigError
+from collegium import ConfigError
+from collegium.kinds.reward import RewardConfig
 from collegium.kinds.stage import Artifact, Edge
 from collegium.model_files import check_model_folder, is_local
 from collegium.training.optimizer_config import OptimizerConfig
@@ -59,7 +60,7 @@ class RewardModelConfig(OptimizerConfig):
         return False
 
 
-class RewardModelRewardConfig(Config):
+class RewardModelRewardConfig(RewardConfig):
     """Options of the reward source `reward-model`."""
 
     models: list[str] = []
@@ -93,6 +94,10 @@ class RewardModelRewardConfig(Config):
                 owner=OWNER,
             )
         return self
+
+    def models_needed(self) -> int:
+        """Return how many models the edge must give: none where the options name them."""
+        return 0 if self.models else models_of(self.combine)
 
     def content_paths(self) -> Sequence[Path]:
         """Return the local models' folders, checked."""

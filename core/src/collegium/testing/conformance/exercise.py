@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from collegium.component import Kind
 from collegium.job import ErrorPolicy
 from collegium.judge import Judge
-from collegium.kinds.reward import RewardContext
+from collegium.kinds.reward import RewardConfig, RewardContext
 from collegium.kinds.verifier import Verifier
 from collegium.task import Completion, Sample, Task
 from collegium.testing.conformance.inputs import DEFAULT_TASK, HOSTILE, domain_samples, task_pools
@@ -127,6 +127,8 @@ def _verifier(subject: Subject, instance: Any) -> list[Any]:
 
 
 def _reward(subject: Subject, instance: Any) -> list[Any]:
+    if isinstance(instance.config, RewardConfig) and instance.config.models_needed():
+        return []  # the kit has no reward model: whoever checks names some in the options
     samples = reward_samples(subject)
     instance.prepare(reward_context(samples))
     return [outcome_of(verdict) for verdict in instance.score(samples)]

@@ -34,6 +34,7 @@ def no_files_written(subject: Subject) -> None:
 @check(*EXERCISED)
 def no_signals(subject: Subject) -> None:
     """It sets no alarm and no signal handler: the core calls it in worker threads, where they cannot work."""
+    _require_exercised(subject)
     require(not subject.trace.signals, f"it uses {', '.join(subject.trace.signals)}")
 
 
@@ -42,6 +43,7 @@ def same_in_fresh_process(subject: Subject) -> None:
     """Built by name in a fresh process, it gives the results that it gives here."""
     if not getattr(subject.shared, "deterministic", True):
         raise NotApplicable("it is declared not deterministic")
+    _require_exercised(subject)
     instance = subject.build()
     try:
         here = json.loads(json.dumps(exercise(subject, instance)))
@@ -53,6 +55,11 @@ def same_in_fresh_process(subject: Subject) -> None:
     require(not differing, _difference(here, there, differing))
 
 
+def _require_exercised(subject: Subject) -> None:
+    if not subject.trace.outputs:
+        raise NotApplicable("it gave no result to look at: pass options with which it has something to do")
+
+
 def _difference(here: list[Any], there: list[Any], differing: list[int]) -> str:
     first = differing[0] if differing else 0
     return f"{len(differing)} of {len(here)} results differ; the first: {here[first]} here, {there[first]} there"
@@ -61,4 +68,5 @@ def _difference(here: list[Any], there: list[Any], differing: list[int]) -> str:
 def _unless_declared(subject: Subject, attribute: str, found: tuple[str, ...]) -> None:
     if getattr(subject.component_class, attribute, False):
         raise NotApplicable(f"its class says {attribute} = True")
+    _require_exercised(subject)
     require(not found, f"found: {'; '.join(found[:5])}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from collegium.kinds.reward import RewardConfig
 from collegium.task import Sample
 from collegium.testing.conformance.check import check
 from collegium.testing.conformance.exercise import Outcome, outcome_of, reward_context, reward_samples
-from collegium.testing.conformance.outcome import CheckFailed, require
+from collegium.testing.conformance.outcome import CheckFailed, NotApplicable, require
 from collegium.testing.conformance.subject import Subject, close
 from collegium.time_limit import CallFailed, TimeLimitExceeded, call_within
 
@@ -44,6 +45,8 @@ def rewards_in_order(subject: Subject) -> None:
 
 def _score(subject: Subject, batch: Sequence[Sample]) -> list[Outcome]:
     source = subject.build()
+    if isinstance(source.config, RewardConfig) and source.config.models_needed():
+        raise NotApplicable("it scores with reward models of the recipe: pass options that name some")
     try:
         source.prepare(reward_context(reward_samples(subject)))
         found = call_within(source.timeout_s * max(1, len(batch)), lambda: source.score(batch))
