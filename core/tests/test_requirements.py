@@ -9,10 +9,12 @@ import pytest
 
 from collegium.errors import RecipeError
 from collegium.planning import make_plan
-from collegium.planning.fingerprint import code_digest
+from collegium.planning.conformance import code_of
+from collegium.planning.fingerprint import code_digest, distribution_digest
 from collegium.plugins import Registry
 from collegium.recipe import load_recipe
 from collegium.running.lock import make_lock
+from collegium.testing.conformance import checks_for
 
 pytestmark = pytest.mark.usefixtures("acme_lab")
 
@@ -21,7 +23,13 @@ pytestmark = pytest.mark.usefixtures("acme_lab")
 def _own_working_directory(tmp_path, monkeypatch):
     """Reports that are made here lie under the working directory."""
     monkeypatch.chdir(tmp_path)
+    forget()
+
+
+def forget():
+    """Forget the digests that were taken: code is not expected to change within a command."""
     code_digest.cache_clear()
+    distribution_digest.cache_clear()
 
 
 def plan(recipe_file, requires):
@@ -82,13 +90,13 @@ def report(path: Path, **changes) -> Path:
         {
             "kind": kind,
             "id": f"acme-lab/{component.name}",
-            "checks": [{"check": "card", "status": "passed", "reason": ""}],
+            "checks": [{"check": each.name, "status": "passed", "reason": ""} for each in checks_for(kind)],
         }
         for kind, component in record.components
     ]
     head = {"schema": 1, "distribution": "acme-lab", "version": "1.0", "contract": 1}
-    code_digest.cache_clear()
-    content = {**head, "code": code_digest("acme_lab.plugin"), "passed": True, "components": rows, **changes}
+    forget()
+    content = {**head, "code": code_of("acme-lab", record.modules), "passed": True, "components": rows, **changes}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
@@ -133,11 +141,47 @@ FAILED = [{"check": "card", "status": "failed", "reason": "none"}]
         ({"components": []}, "it does not cover the verifier exact"),
         ({"components": [{"kind": "task", "id": "acme-lab/toy", "checks": FAILED}]}, "task acme-lab/toy: card failed"),
         ({"components": 3}, "cannot be read: TypeError"),
+        ({"schema": 99}, "is on schema 99, expected 1"),
     ],
 )
 def test_a_report_that_does_not_pass_the_installed_code_is_refused(recipe_file, changes, what):
     report(LOCAL_REPORT, **changes)
     assert what in problems(recipe_file, DEMANDED)[0].what
+
+
+def edited(change):
+    """Write a passed report whose components' checks are changed."""
+    path = report(LOCAL_REPORT)
+    content = json.loads(path.read_text())
+    for row in content["components"]:
+        row["checks"] = change(row["checks"])
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda checks: checks[1:], "it does not cover the"),
+        (lambda checks: [{"check": "x", "status": "not applicable", "reason": ""}], "it does not cover the"),
+        (lambda checks: [{**check, "status": "not applicable"} for check in checks], "nothing passed"),
+        (lambda checks: [{**check, "status": "FAILED"} for check in checks], "FAILED"),
+        (lambda checks: [{**check, "status": "Passed"} for check in checks], "Passed"),
+    ],
+)
+def test_a_report_without_every_check_of_the_kit_is_refused(recipe_file, change, what):
+    edited(change)
+    assert what in problems(recipe_file, DEMANDED)[0].what
+
+
+@pytest.mark.parametrize("version", ["'@ http://example.invalid/x'", "'; python_version > \"3\"'"])
+def test_a_requirement_that_cannot_be_checked_is_refused(recipe_file, version):
+    assert "is no requirement" in problems(recipe_file, f"\n  acme-lab: {version}")[0].what
+
+
+def test_a_card_for_another_contract_is_a_problem_of_its_owner(recipe_file, acme_lab):
+    (acme_lab() / "card.yaml").write_text("card: 1\ncontract: 99\ncomponents: {}\n")
+    found = [problem for problem in problems(recipe_file, " [acme-lab>=1]") if "contract 99" in problem.what]
+    assert [problem.owner for problem in found] == ["acme-lab"]
 
 
 def test_a_report_that_is_no_json_is_refused(recipe_file):
@@ -149,7 +193,7 @@ def test_edited_code_needs_a_new_report(recipe_file, acme_lab):
     report(LOCAL_REPORT)
     assert plan(recipe_file, DEMANDED)
     (acme_lab() / "helper.py").write_text("VALUE = 1\n")
-    code_digest.cache_clear()
+    forget()
     assert "other code" in problems(recipe_file, DEMANDED)[0].what
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from collegium import Completion, Score, Task
-from collegium_verifier_code.source import assemble, extract_code
+from collegium_verifier_code.source import assemble, extract_code, fenced_blocks
 from collegium_verifier_code.verifier import CodeVerifier
 
 
@@ -48,3 +48,11 @@ def test_a_completion_without_a_fence_scores_zero_where_one_is_asked_for() -> No
         verifier.close()
     assert isinstance(verdict, Score)
     assert verdict.details["cause"] == "no fenced Python block in the completion"
+
+
+@pytest.mark.parametrize("unit", ["a", " ", "```", "\n```", "\n", "```a\n", " ```", "\t"])
+def test_a_long_hostile_completion_is_cut_in_linear_time(unit):
+    """Quadratic time would be minutes here, with the interpreter's lock held: no time limit could end it."""
+    text = "```" + unit * (1_000_000 // len(unit))
+    extract_code(text, "auto")
+    assert fenced_blocks("```python\nx = 1\n```\n" + text)[0] == ("python", "x = 1\n")

@@ -9,6 +9,7 @@ from collegium.cards.model import ComponentCard
 from collegium.cards.read import CARD, card_entry, package_file, read_card
 from collegium.component import Config
 from collegium.errors import CollegiumError, Problem
+from collegium.hookspecs import API
 from collegium.model_files import is_local, tokenizer_hashes
 from collegium.planning.fingerprint import folder_digest
 from collegium.plugins.registry import Entry
@@ -28,12 +29,17 @@ def check_cards(entries: Iterable[Entry], teachers: Iterable[tuple[Entry, Config
     for entry in sorted(entries, key=lambda entry: (entry.kind, entry.id)):
         owner = entry.record.distribution
         try:
-            said = card_entry(read_card(entry.record.module, owner), entry.kind, entry.component.name)
+            card = read_card(entry.record.module, owner)
+            said = card_entry(card, entry.kind, entry.component.name)
         except CollegiumError as error:
             if owner not in malformed:
                 yield from error.problems
             malformed.add(owner)
             continue
+        if card is not None and card.contract != API and owner not in malformed:
+            what = f"the card of {owner} is for contract {card.contract}, this core speaks {API}"
+            yield Problem(what, f"upgrade {owner if card.contract < API else 'collegium'}", owner)
+            malformed.add(owner)
         if said is not None and entry.kind in ("teacher", "task"):
             yield from _check_checkpoint(entry, said, configs.get(entry.id, []))
 

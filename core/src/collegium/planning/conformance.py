@@ -10,9 +10,13 @@ from typing import Any, Literal
 
 from collegium import hookspecs
 from collegium.cards.read import CONFORMANCE, package_file
-from collegium.planning.fingerprint import code_digest, digest
+from collegium.component import Kind
+from collegium.planning.fingerprint import distribution_digest
 from collegium.plugins.discovery import PluginRecord
 
+SCHEMA = 1
+"""Of a report."""
+GOOD = ("passed", "not applicable")
 LOCAL_REPORTS = Path(".collegium/conformance")
 """Where `collegium check` records the reports made here, relative to the working directory."""
 
@@ -35,10 +39,9 @@ class Conformance:
     local: bool = False
 
 
-def code_of(modules: Iterable[str]) -> str:
-    """Return the digest of the code of a distribution, given its entry-point modules."""
-    digests = sorted({code_digest(module) for module in modules})
-    return digests[0] if len(digests) == 1 else digest(digests)
+def code_of(distribution: str, modules: Iterable[str]) -> str:
+    """Return the digest of the code of a distribution, given the modules of its entry points and components."""
+    return distribution_digest(distribution, tuple(sorted(set(modules))))
 
 
 def local_report(distribution: str) -> Path:
@@ -80,13 +83,15 @@ def _judged(records: Sequence[PluginRecord], path: Path, local: bool) -> Conform
 def _differences(report: dict[str, Any], records: Sequence[PluginRecord]) -> Iterator[str]:
     """Yield how what a report is on differs from what is installed."""
     first = records[0]
+    if report["schema"] != SCHEMA:
+        yield f"schema {report['schema']!r}, expected {SCHEMA}"
     if report["distribution"] != first.distribution:
         yield f"another distribution, {report['distribution']}"
     if report["version"] != first.version:
         yield f"version {report['version']}, {first.version} is installed"
     if report["contract"] != hookspecs.API:
         yield f"contract {report['contract']}, this core speaks {hookspecs.API}"
-    if report.get("code") != code_of(record.module for record in records):
+    if report.get("code") != code_of(first.distribution, (module for record in records for module in record.modules)):
         yield "other code than what is installed"
 
 
@@ -95,11 +100,20 @@ def _failures(report: dict[str, Any], records: Sequence[PluginRecord]) -> Iterat
     rows = {(row["kind"], row["id"]): row["checks"] for row in report["components"]}
     for (kind, name), checks in rows.items():
         for check in checks:
-            if check["status"] == "failed":
-                yield f"{kind} {name}: {check['check']} failed"
+            if check["status"] not in GOOD:
+                yield f"{kind} {name}: {check['check']} {check['status']}"
     for record in records:
         for kind, component in record.components:
-            if not rows.get((kind, f"{record.distribution}/{component.name}")):
-                yield f"it does not cover the {kind} {component.name}"
+            yield from _uncovered(kind, component.name, rows.get((kind, f"{record.distribution}/{component.name}"), []))
     if report["passed"] is not True:
         yield "it did not pass"
+
+
+def _uncovered(kind: Kind, name: str, checks: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield which of the kit's checks a report does not have of a component that is registered now."""
+    from collegium.testing.conformance.check import checks_for
+
+    made = {check["check"] for check in checks}
+    missing = [check.name for check in checks_for(kind) if check.name not in made]
+    if missing or not any(check["status"] == "passed" for check in checks):
+        yield f"it does not cover the {kind} {name}: {', '.join(missing[:3]) or 'nothing passed'}"

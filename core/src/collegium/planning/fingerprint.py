@@ -7,6 +7,8 @@ import functools
 import hashlib
 import importlib.util
 import json
+import os
+import urllib.parse
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +18,9 @@ from packaging.requirements import Requirement
 
 from collegium.errors import DataError, Location, StoreError
 
+CORE_PACKAGE = "collegium"
+UNCHECKED_HASH = 0b01
+"""Flags of bytecode that is never compared with its source (PEP 552)."""
 NOT_NUMERIC = ("cards", "cli", "reporting", "planning", "scaffold")
 """Parts of the core that cannot change an artifact's numbers."""
 NOT_CODE = ("card.yaml", "measured.json", "conformance.json")
@@ -83,6 +88,50 @@ def code_digest(module: str) -> str:
 
 
 @functools.lru_cache(maxsize=256)
+def distribution_digest(distribution: str, modules: tuple[str, ...]) -> str:
+    """Return the digest of all code of a distribution: what its component modules live in, and what it installed.
+
+    Args:
+        distribution: Its name.
+        modules: Its entry-point modules and the modules of its components.
+    """
+    tops = {module.partition(":")[0].partition(".")[0] for module in modules}
+    if CORE_PACKAGE not in tops:
+        tops |= _installed_modules(distribution)
+    return digest({top: code_digest(top) for top in sorted(tops)})
+
+
+def _installed_modules(distribution: str) -> set[str]:
+    """Return the top-level modules that a distribution brings: from its list of files, or its source folder."""
+    try:
+        found = metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        return set()
+    names = {Path(str(file)).parts[0] for file in found.files or () if Path(str(file)).suffix in (".py", ".so")}
+    names = {name.partition(".")[0] for name in names if not name.endswith((".dist-info", ".data")) and name != ".."}
+    folder = _editable_folder(found)
+    if folder is not None:
+        source = folder / "src" if (folder / "src").is_dir() else folder
+        names |= {path.stem for path in source.glob("*.py")} | {
+            path.parent.name for path in source.glob("*/__init__.py")
+        }
+        names -= {"tests", "test", "conftest", "setup", "measure"}
+    return {name for name in names if name.isidentifier() and importlib.util.find_spec(name) is not None}
+
+
+def _editable_folder(found: metadata.Distribution) -> Path | None:
+    """Return the source folder of an editable install."""
+    try:
+        origin = json.loads(found.read_text("direct_url.json") or "{}")
+    except ValueError:
+        return None
+    url = str(origin.get("url", ""))
+    if not origin.get("dir_info", {}).get("editable") or not url.startswith("file://"):
+        return None
+    return Path(urllib.parse.unquote(urllib.parse.urlparse(url).path))
+
+
+@functools.lru_cache(maxsize=256)
 def requirement_versions(distribution: str) -> tuple[tuple[str, str], ...]:
     """Return (name, version) of what a distribution directly requires, extras included, as far as it is installed."""
     found = {}
@@ -94,11 +143,31 @@ def requirement_versions(distribution: str) -> tuple[tuple[str, str], ...]:
 
 
 def _code_files(roots: Iterable[Path], skip: tuple[str, ...]) -> list[list[str]]:
+    """Return (name, digest) of each file; a link to a folder is followed, once."""
     found = []
     for root in roots:
-        for path in root.rglob("*"):
-            relative = path.relative_to(root)
-            left_out = relative.parts[0] in (*skip, *NOT_CODE) or "__pycache__" in relative.parts
-            if path.is_file() and not left_out:
-                found.append([relative.as_posix(), file_digest(path)])
+        seen: set[str] = set()
+        for folder, folders, files in os.walk(root, followlinks=True):
+            real = os.path.realpath(folder)
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            for name in files:
+                path = Path(folder, name)
+                relative = path.relative_to(root)
+                if relative.parts[0] not in (*skip, *NOT_CODE) and _counts(path):
+                    found.append([relative.as_posix(), file_digest(path)])
     return found
+
+
+def _counts(path: Path) -> bool:
+    """Say whether a file is code or data; bytecode is only if the interpreter never compares it with its source."""
+    if path.suffix != ".pyc" or path.parent.name != "__pycache__":
+        return path.is_file()
+    try:
+        with open(path, "rb") as file:
+            flags = int.from_bytes(file.read(8)[4:], "little")
+    except OSError:
+        return False
+    return flags & 0b11 == UNCHECKED_HASH

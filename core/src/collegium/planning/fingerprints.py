@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from collegium.component import Kind, Use
 from collegium.hookspecs import API
-from collegium.planning.fingerprint import code_digest, digest, requirement_versions
+from collegium.planning.fingerprint import code_digest, digest, distribution_digest, requirement_versions
 from collegium.plugins.registry import Entry
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ class Fingerprints:
                 entry.kind,
                 entry.id,
                 entry.record.version,
-                code_digest(entry.record.module),
-                code_digest(entry.component.target),  # the class may lie in another package
+                distribution_digest(entry.record.distribution, entry.record.modules),
                 requirement_versions(entry.record.distribution),
             ]
             for entry in entries

@@ -58,7 +58,10 @@ def _check(asked: RequirementConfig, registry: Registry, where: Location | None)
 def _specifier(asked: RequirementConfig) -> SpecifierSet:
     """Return a requirement's version range; the space keeps a bare version from becoming part of the name."""
     if not asked.version or asked.version.lstrip()[:1] in "[;@(":
-        return Requirement(f"{asked.name} {asked.version}").specifier
+        found = Requirement(f"{asked.name} {asked.version}")
+        if found.url is not None or found.marker is not None:
+            raise InvalidRequirement("an address or a marker cannot be checked here; give a version range")
+        return found.specifier
     Requirement(asked.name)
     return SpecifierSet(asked.version)
 

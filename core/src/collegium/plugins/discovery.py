@@ -52,6 +52,12 @@ class PluginRecord:
     seconds: float = 0.0
     hooks: tuple[HookCall, ...] = ()
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules that its code is found by: the entry point's, and its components'."""
+        paths = (path for _, each in self.components for path in (each.target, each.config) if path)
+        return tuple(sorted({self.module, *(path.partition(":")[0] for path in paths)}))
+
 
 def normalise(name: str) -> str:
     """Return a distribution's normalised name (PEP 503)."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from collegium.errors import Problem, RecipeError
 from collegium.hookspecs import API
-from collegium.planning.fingerprint import code_digest, digest
+from collegium.planning.fingerprint import digest, distribution_digest, requirement_versions
 from collegium.planning.plan import Plan, PlannedStage
 from collegium.planning.requirements import locked_requirements
 
@@ -30,7 +30,12 @@ def make_lock(plan: Plan) -> dict[str, Any]:
         "recipe": {"name": plan.recipe.name, "digest": digest(plan.loaded.resolved)},
         "requires": locked_requirements(plan.recipe, plan.registry),
         "distributions": {
-            name: {"version": record.version, "api": record.api, "code": code_digest(record.module)}
+            name: {
+                "version": record.version,
+                "api": record.api,
+                "code": distribution_digest(record.distribution, record.modules),
+                "requires": dict(requirement_versions(name)),
+            }
             for name, record in sorted(records.items())
         },
         "components": sorted(f"{entry.kind}:{entry.id}" for entry in entries),
@@ -74,6 +79,7 @@ def drift(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     if old.get("recipe", {}).get("digest") != new.get("recipe", {}).get("digest"):
         found.append("recipe: its resolved text differs")
     found += _differences("package", old.get("distributions", {}), new.get("distributions", {}))
+    found += _requirement_differences(old.get("distributions", {}), new.get("distributions", {}))
     found += _differences("library", old.get("environment", {}), new.get("environment", {}))
     found += _differences("data of domain", old.get("data", {}), new.get("data", {}))
     found += _differences("model", old.get("models", {}), new.get("models", {}))
@@ -84,7 +90,7 @@ def _differences(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> l
     found = []
     for name in sorted({*old, *new}):
         before, after = old.get(name), new.get(name)
-        if before == after:
+        if _without_requires(before) == _without_requires(after):
             continue
         if before is None or after is None:
             found.append(f"{what} {name}: {'added' if before is None else 'gone'}")
@@ -95,6 +101,23 @@ def _differences(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> l
         else:
             found.append(f"{what} {name}: {_brief(before)} -> {_brief(after)}")
     return found
+
+
+def _requirement_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return how the libraries that packages of both locks stand on differ, those compared anyway left out."""
+    found = []
+    for name in sorted(set(old) & set(new)):
+        before, after = (row.get("requires") for row in (old[name], new[name]))
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            for library in sorted({*before, *after} - {*old, *LIBRARIES}):
+                if before.get(library) != after.get(library):
+                    versions = f"{before.get(library, 'absent')} -> {after.get(library, 'absent')}"
+                    found.append(f"package {name} stands on {library}: {versions}")
+    return found
+
+
+def _without_requires(value: Any) -> Any:
+    return {key: item for key, item in value.items() if key != "requires"} if isinstance(value, Mapping) else value
 
 
 def _brief(value: Any) -> str:

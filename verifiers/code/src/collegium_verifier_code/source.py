@@ -8,9 +8,8 @@ from typing import Literal
 from collegium import Task
 
 Extract = Literal["auto", "fence", "none"]
-FENCE = re.compile(
-    r"^[ \t]*```[ \t]*(?P<language>[\w+-]*)[^\n]*\n(?P<code>.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE
-)
+FENCE = re.compile(r"^[ \t]{0,40}```", re.MULTILINE)
+LANGUAGE = re.compile(r"[ \t]{0,40}([\w+-]{0,40})")
 DEFINES = re.compile(r"^(?:async[ \t]+def|def|class)[ \t]", re.MULTILINE)
 PYTHON = ("", "python", "python3", "py")
 
@@ -26,10 +25,25 @@ def extract_code(text: str, how: Extract) -> str | None:
     """
     if how == "none":
         return text
-    blocks = [match["code"] for match in FENCE.finditer(text) if match["language"].lower() in PYTHON]
+    blocks = [code for language, code in fenced_blocks(text) if language in PYTHON]
     if not blocks:
         return text if how == "auto" else None
     return next((block for block in reversed(blocks) if DEFINES.search(block)), blocks[-1])
+
+
+def fenced_blocks(text: str) -> list[tuple[str, str]]:
+    """Return (language, content) of each fenced block, in linear time; one that is not closed runs to the end."""
+    blocks, at = [], 0
+    while (opening := FENCE.search(text, at)) is not None:
+        line_end = text.find("\n", opening.end())
+        if line_end < 0:
+            break
+        language = LANGUAGE.match(text, opening.end(), line_end)
+        closing = FENCE.search(text, line_end + 1)
+        end = closing.start() if closing else len(text)
+        blocks.append((language[1].lower() if language else "", text[line_end + 1 : end]))
+        at = closing.end() if closing else len(text)
+    return blocks
 
 
 def prefix_of(task: Task) -> str:

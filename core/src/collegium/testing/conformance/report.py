@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from collegium import hookspecs
-from collegium.planning.conformance import code_of, local_report
+from collegium.planning.conformance import SCHEMA, code_of, local_report
 from collegium.testing.conformance.distribution import Target
 from collegium.testing.conformance.outcome import CheckFailed
 from collegium.testing.conformance.trace import PACKAGE, run_module_lines
 
-SCHEMA = 1
 LONGEST_S = 600.0
 """Seconds that all checks of one component may take."""
 
@@ -32,14 +31,16 @@ def check_distribution(
         ``{"schema", "distribution", "version", "contract", "code", "passed", "components": [{"kind", "id", "checks":
         [{"check", "status", "reason"}]}]}``; ``code`` is the digest of the code that was checked.
     """
-    rows = [row for record in _records(target) for row in _component_rows(record, cases or target.cases, options or {})]
+    records = _records(target)
+    modules = {module for record in records for module in record.get("modules", target.modules)}
+    rows = [row for record in records for row in _component_rows(record, cases or target.cases, options or {})]
     passed = all(result["status"] != "failed" for row in rows for result in row["checks"])
     return {
         "schema": SCHEMA,
         "distribution": target.distribution,
         "version": target.version,
         "contract": hookspecs.API,
-        "code": code_of(target.modules),
+        "code": code_of(target.distribution, modules),
         "passed": passed,
         "components": rows,
     }

@@ -25,6 +25,7 @@ def components(distribution: str) -> Iterator[dict[str, Any]]:
         if record.distribution == distribution:
             yield {
                 "module": record.module,
+                "modules": record.modules,
                 "status": record.status,
                 "cause": record.cause,
                 "components": [[kind, f"{record.distribution}/{each.name}"] for kind, each in record.components],
