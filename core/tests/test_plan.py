@@ -171,6 +171,13 @@ def test_data_and_models_are_not_mixed_up(recipe_file):
     assert "'rows' leaves a data, which `init_from` cannot take" in failure(path)[0].what
 
 
+def test_a_stage_with_a_reward_takes_reward_models_and_one_without_does_not(recipe_file):
+    path = recipe_file(("  student", "  more: {use: tune, init_from: sft, reward_models: [sft, base]}\n  student"))
+    assert plan(path).stages["more"].node.inputs["reward_models"] == ["sft", "base"]
+    path = recipe_file(("base: {use: make}", "base: {use: make}\n  odd: {use: make, reward_models: sft}"))
+    assert "takes no `reward_models`" in failure(path)[0].what
+
+
 def test_two_packages_with_one_name_are_a_fault_that_names_both(recipe_file, make_plugin):
     make_plugin(
         "acme-twin",

@@ -52,6 +52,7 @@ def test_a_data_artifacts_folder_is_read_by_its_pairs(tmp_path):
         ({"prompt": "a", "completions": ["x"]}, "two or more texts, best first"),
         ({"chosen": "x", "rejected": "y"}, "no field 'prompt'"),
         ({"prompt": [], "chosen": "x", "rejected": "y"}, "the prompt must be text or one list of chat messages"),
+        ({"prompt": [{"role": "user", "content": ["x"]}], "chosen": "x", "rejected": "y"}, "the prompt must be text"),
         ({"prompt": "a", "chosen": "x", "rejected": "y", "margin": "hugely"}, "'hugely' is neither"),
         ({"prompt": "a", "chosen": "x", "rejected": "y", "margin": -1}, "-1 is neither"),
         ({"prompt": "a", "chosen": "x", "rejected": "y", "margin": True}, "True is neither"),

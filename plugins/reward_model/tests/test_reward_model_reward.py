@@ -104,7 +104,7 @@ def test_a_sample_that_does_not_fit_is_an_error_and_leaves_the_others_alone(fold
     reward = source([folder / "helpful"], output="whitened")
     verdicts = reward.score([*BATCH, sample("#abc=", "a" * 80), sample("#abc=", "what?")])
     assert [type(each) for each in verdicts] == [Score] * 4 + [Error] * 2
-    assert "reads 1 to 64" in verdicts[4].reason
+    assert "reads at most 64" in verdicts[4].reason
     assert "'?'" in verdicts[5].reason or "?" in verdicts[5].reason
     torch.testing.assert_close(torch.tensor([each.value for each in verdicts[:4]]).double(), values(reward))
 

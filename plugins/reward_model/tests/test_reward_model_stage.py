@@ -178,7 +178,7 @@ def test_equal_completions_are_left_out_and_said(tmp_path, base):
 def test_nothing_is_cut(tmp_path, base):
     model = RewardModel.start(str(base), "cpu", 0)
     assert len(model.encode("#abc=", "a" * 58, "x")) == 64
-    with pytest.raises(DataError, match="65 tokens, the reward model reads 1 to 64"):
+    with pytest.raises(DataError, match="65 tokens, the reward model reads at most 64"):
         model.encode("#abc=", "a" * 59, "x")
 
 

@@ -123,9 +123,11 @@ class RewardModel(LanguageModel):
             ids = ids[:-1]
         ids = [*encode_prompt(self.tokenizer, prompt), *ids]
         most = self.context_length
-        if not ids or (most is not None and len(ids) > most):
+        if not ids:
+            raise DataError(f"{name}: prompt and completion are empty", fix="leave it out", owner=OWNER)
+        if most is not None and len(ids) > most:
             raise DataError(
-                f"{name}: prompt and completion are {len(ids)} tokens, the reward model reads 1 to {most}",
+                f"{name}: prompt and completion are {len(ids)} tokens, the reward model reads at most {most}",
                 fix="leave it out, or use a reward model with a longer context: nothing is cut",
                 owner=OWNER,
             )

@@ -126,7 +126,8 @@ def _is_chat(value: Any) -> bool:
     return (
         isinstance(value, list)
         and bool(value)
-        and all(isinstance(turn, dict) and {"role", "content"} <= set(turn) for turn in value)
+        and all(isinstance(turn, dict) for turn in value)
+        and all(isinstance(turn.get(key), str) for turn in value for key in ("role", "content"))
     )
 
 
