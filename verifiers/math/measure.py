@@ -27,6 +27,8 @@ UNIT_TESTS = {
 SILVER = {"qwen_cot100/72/line 45": "the published label is wrong: the reference 10{,}000 is the answer 10000"}
 ROLLOUTS = {"qwen_cot100/72/7": "the published label is wrong: the reference 10{,}000 is the answer 10000"}
 PERTURBED: dict[str, str] = {}
+REST: dict[str, str] = {}
+REST_PERTURBED: dict[str, str] = {}
 
 
 def audits(data: Path) -> Iterator[AuditSpec]:
@@ -54,6 +56,15 @@ def audits(data: Path) -> Iterator[AuditSpec]:
     yield AuditSpec(
         "MATH-500 references against themselves", MATH, list(_itself(data / "math500.jsonl")), source="math500.jsonl"
     )
+    rest = data / "math_test_rest.jsonl.gz"
+    yield AuditSpec(
+        "1,000 further MATH references against themselves", MATH, list(_itself(rest))[:2000],
+        explained=REST, source="math_test_rest.jsonl.gz, never looked at before", baseline=_raw, baseline_name=RAW,
+    )  # fmt: skip
+    yield AuditSpec(
+        "1,000 further MATH references with another value", MATH, list(_perturbed(rest, 1000)),
+        explained=REST_PERTURBED, source="math_test_rest.jsonl.gz, rewritten", baseline=_raw, baseline_name=RAW,
+    )  # fmt: skip
     yield AuditSpec(
         "MATH-500 references with another value", MATH, list(_perturbed(data / "math500.jsonl")),
         explained=PERTURBED, source="math500.jsonl, rewritten", baseline=_raw, baseline_name=RAW,
@@ -139,8 +150,8 @@ def _itself(file: Path) -> Iterator[Case]:
         yield _case(f"{row['id']}/in a sentence", f"So the answer is ${gold}$.", gold, True, row["problem"])
 
 
-def _perturbed(file: Path) -> Iterator[Case]:
-    for row in rows(file):
+def _perturbed(file: Path, most: int | None = None) -> Iterator[Case]:
+    for row in rows(file)[:most]:
         gold = row["answer"]
         for name, other in other_values(gold):
             yield _case(f"{row['id']}/{name}", f"\\boxed{{{other}}}", gold, False, row["problem"])

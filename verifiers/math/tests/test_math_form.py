@@ -27,7 +27,7 @@ def value(verifier: MathVerifier, text: str, reference: str) -> float:
     return verdict.value
 
 
-ECHOES = ["158+5", "158+5=163", "158 + 5", "$158+5$.", "(158)+5", "158 \\cdot 1 + 5", "326/2", "13^2-6", "+158+5"]
+ECHOES = ["158+5", "158+5=164", "158 + 5", "$158+5$.", "(158)+5", "158 \\cdot 1 + 5", "326/2", "13^2-6", "+158+5"]
 
 
 @pytest.mark.parametrize("answer", ["any", "number"])

@@ -15,8 +15,17 @@ from collegium import Completion, Config, Error, Score, Task, Verdict, Verifier
 from collegium.kinds.perturbation import Perturbation, white_space
 from collegium_verifier_math.clock import clock_time, same_time
 from collegium_verifier_math.extraction import Extraction, extract, without_thinking
-from collegium_verifier_math.form import UNEVALUATED, ends_in_an_offer, fault_of_value, offers_several
-from collegium_verifier_math.plain_number import is_unevaluated, last_plain_number, plain_number, single_number
+from collegium_verifier_math.form import (
+    UNEVALUATED,
+    ends_in_an_offer,
+    has_work_left,
+    holds_another_number,
+    is_question_or_work,
+    offers_several,
+    written_value,
+)
+from collegium_verifier_math.letters import are_letters, bare_letters
+from collegium_verifier_math.plain_number import last_plain_number, plain_number, single_number
 from collegium_verifier_math.pool import WorkerPool
 from collegium_verifier_math.units import Quantity, quantity
 
@@ -107,13 +116,19 @@ class MathVerifier(Verifier):
             return _zero(answer, f"the answer has more than {LONGEST_ANSWER} characters")
         if why := self._fault_of_form(gold, answer):
             return _zero(answer, why)
-        time, found_time = clock_time(gold), clock_time(answer.text)
-        if time is not None and found_time is not None:
+        return self._compare(gold, answer, task)
+
+    def _compare(self, gold: str, answer: Extraction, task: Task) -> Verdict | Question:
+        """Compare times, quantities and plain numbers; else ask."""
+        if (time := clock_time(gold)) is not None and (found_time := clock_time(answer.text)) is not None:
             return Score(float(same_time(time, found_time)), _details(answer))
-        units = quantity(gold), quantity(answer.text)
-        if units[0] is not None and units[1] is not None:
-            return self._compare_quantities(units[0], units[1], answer, task)
-        return self._compare_numbers(gold, answer) or Question(gold, answer, task.id)
+        if (wanted := quantity(gold)) is not None and (found := quantity(answer.text)) is not None:
+            return self._compare_quantities(wanted, found, answer, task)
+        if are_letters(gold, answer.text):
+            return Score(float(bare_letters(gold) == bare_letters(answer.text)), _details(answer))
+        value = written_value(answer.text) if plain_number(gold) is not None and answer.how != "whole" else None
+        asked = answer if value is None else replace(answer, text=value)
+        return self._compare_numbers(gold, asked) or Question(gold, asked, task.id)
 
     def _compare_quantities(
         self, gold: Quantity, answer: Quantity, found: Extraction, task: Task
@@ -136,12 +151,15 @@ class MathVerifier(Verifier):
                 return "the answer is not one plain number"
             if answer.after:
                 return "more text follows the answer"
-        value = plain_number(gold)
-        if answer.how == "whole":  # prose in which something else may be the answer: only what is plain is refused
-            return UNEVALUATED if value is not None and is_unevaluated(answer.text) else None
-        if offers_several(answer.text, gold):
+        if offers_several(answer.text, gold) and answer.how != "whole":
             return "the answer offers several"
-        return None if value is None else fault_of_value(answer.text, value)
+        value = plain_number(gold)
+        if value is None or written_value(answer.text) is not None:
+            other = value is not None and holds_another_number(answer.text, value)
+            return "the equation holds another number" if other else None
+        if answer.how == "whole":
+            return UNEVALUATED if is_question_or_work(answer.text) else None
+        return UNEVALUATED if answer.how == "boxed" or has_work_left(answer.text) else None
 
     def _answer(self, text: str) -> Extraction | None:
         found = extract(text, self.config.answer_after)
