@@ -33,7 +33,7 @@ test: setup
 # the adapters against the real libraries, which are installed beside the members
 test-adapters: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -c constraints-adapters.txt trl lm-eval verifiers
-	$(BIN)/python -m pytest -m engines --no-header plugins/trl_rewards plugins/lm_eval plugins/environments
+	$(BIN)/python -m pytest -m engines --no-header plugins/trl_rewards plugins/lm_eval plugins/environments plugins/reward_model
 
 lint: setup
 	$(BIN)/ruff format --check .

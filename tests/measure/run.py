@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ TIMES = ("items_per_s",)
 """Fields of measured.json that differ from run to run."""
 MARKS = ("<!-- measured -->", "<!-- /measured -->")
 """Where the README's table stands."""
-LEARNED_TOLERANCE = 0.15
+LEARNED_TOLERANCE = 0.05
 """By how much a trained model's rates (and, relatively, its counts) may differ between machines."""
 DEPTH = Depth(perturb=0, exploits=0, alone=0)
 
@@ -71,6 +71,8 @@ class Measured:
             "explained": len(report.disagreements) - len(self.unexplained),
             "items_per_s": None if report.items_per_s is None else float(f"{report.items_per_s:.3g}"),
         }
+        if report.exploits is not None:
+            kept["probes"] = {"tried": report.exploits.tried, "passed": len(report.exploits.passed)}
         if report.comparison is not None:
             other = report.comparison
             kept["baseline"] = {
@@ -123,15 +125,15 @@ def measure(member: Path, data: Path, registry: Registry) -> list[Measured]:
         ids = [case.id for case in spec.cases]
         if repeated := sorted({name for name in ids if ids.count(name) > 1} if len(set(ids)) < len(ids) else ()):
             sys.exit(f"{member.name}: {spec.name}: ids that are not unique, such as {repeated[0]!r}")
-        found.append(Measured(spec, run_audit(spec, registry, DEPTH)))
+        found.append(Measured(spec, run_audit(spec, registry, replace(DEPTH, exploits=spec.probes))))
     return found
 
 
 def table(found: Sequence[Measured]) -> str:
     """Return the rows as a Markdown table."""
     lines = [
-        "| verifier | data | cases | agreement | false positives | beside it | cases/s |",
-        "|---|---|---|---|---|---|---|",
+        "| verifier | data | cases | agreement | false positives | probes that pass | beside it | cases/s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     return "\n".join([*lines, *map(_line, found)])
 
@@ -142,6 +144,7 @@ def _line(measured: Measured) -> str:
     short = report.verifier.rpartition("/")[2]
     negatives = report.cases - report.positives
     beside = ""
+    probes = "" if report.exploits is None else f"{len(report.exploits.passed)} of {report.exploits.tried:,}"
     if (other := report.comparison) is not None:
         beside = f"{other.other}: {_share(other.other_agreement)}, {len(other.other_false_positives)} false positives"
     return " | ".join(
@@ -151,6 +154,7 @@ def _line(measured: Measured) -> str:
             f"{report.cases:,}",
             _share(report.agreement),
             f"{len(report.false_positives)} of {negatives:,}" if negatives else "-",
+            probes,
             beside,
             f"{report.items_per_s:.3g} |" if report.items_per_s else "- |",
         ]
@@ -171,6 +175,8 @@ def disagreements(found: Sequence[Measured]) -> Iterator[str]:
             reason = measured.spec.explained.get(name, "NOT EXPLAINED")
             said = measured.report.reasons.get(name, "")
             yield f"{measured.spec.name}: {name}: {reason}" + (f" ({said})" if said else "")
+        for name in measured.report.exploits.passed if measured.report.exploits else ():
+            yield f"{measured.spec.name}: probe that passes: {name}"
         for name in measured.stale:
             yield f"{measured.spec.name}: {name}: explained, but there is no disagreement"
 

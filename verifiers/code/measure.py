@@ -140,7 +140,7 @@ def audits(data: Path) -> Iterator[AuditSpec]:
     upstream = "the data set's own solutions and tests"
     right = {HUMANEVAL: humaneval(data), MBPP: mbpp(data)}
     for name, cases in right.items():
-        yield AuditSpec(name, VERIFIER, cases, REFERENCES, source=upstream)
+        yield AuditSpec(name, VERIFIER, cases, REFERENCES, source=upstream, probes=20)
     for name, cases in (
         ("MBPP, challenge tests", mbpp_challenge(data)),
         ("MBPP sanitized, reference code", mbpp_sanitized(data)),

@@ -34,6 +34,7 @@ def audits(data: Path) -> Iterator[AuditSpec]:
             options={"mode": mode},
             explained=EXPLAINED[mode],
             source=FILE,
+            probes=50,
         )
 
 

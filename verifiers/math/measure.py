@@ -50,11 +50,11 @@ def audits(data: Path) -> Iterator[AuditSpec]:
         explained=ROLLOUTS, source="math_rollouts_qwen.jsonl", baseline=_raw, baseline_name=RAW,
     )  # fmt: skip
     yield AuditSpec(
-        "GSM8K solutions of four models", MATH, list(_gsm8k(data)),
+        "GSM8K solutions of four models", MATH, list(_gsm8k(data)), probes=100,
         source="gsm8k_model_solutions.jsonl.gz", baseline=_raw, baseline_name=RAW,
     )  # fmt: skip
     yield AuditSpec(
-        "MATH-500 references against themselves", MATH, list(_itself(data / "math500.jsonl")), source="math500.jsonl"
+        "MATH-500 references against themselves", MATH, list(_itself(data / "math500.jsonl")), probes=100, source="math500.jsonl"
     )
     rest = data / "math_test_rest.jsonl.gz"
     yield AuditSpec(

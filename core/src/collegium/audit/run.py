@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from collegium.audit.probes import empty_probes, endless_probes, probes
 from collegium.audit.spec import AuditReport, AuditSpec, Comparison, Exploits, Variants
@@ -22,6 +22,7 @@ from collegium.task import Completion, Sample, Task
 from collegium.testing.conformance.cases import Case
 from collegium.verdict import Abstain, Error, Score, Verdict
 
+T = TypeVar("T")
 NEVER_STOP = ErrorPolicy(budget=1.0, grace=0, on_exceeded="quarantine")
 TIMED_ALONE = 50
 """Cases that are judged alone, for the latency and to see whether the verdict is the same again."""
@@ -109,7 +110,7 @@ class _Auditor:
 
     def variants(self, cases: Sequence[Case]) -> Variants:
         """Rewrite the right answers that pass."""
-        right = [case for case in cases if case.expected][: self.depth.perturb]
+        right = _spread([case for case in cases if case.expected], self.depth.perturb)
         passing = self.verdicts([case.as_sample() for case in right])
         tried = [
             (f"{case.id}/{variant.name}", variant.changes_value, Sample(case.as_task(), Completion(variant.text)))
@@ -136,7 +137,7 @@ class _Auditor:
             if case.expected:
                 right.setdefault(key, set()).add(case.completion.strip())
         tried = []
-        for number, (key, case) in enumerate(list(tasks.items())[: self.depth.exploits]):
+        for number, (key, case) in enumerate(_spread(list(tasks.items()), self.depth.exploits)):
             task = case.as_task()
             for name, text in self._probes(task, endless=number < ENDLESS_TASKS):
                 if text.strip() not in right.get(key, set()):
@@ -194,6 +195,12 @@ def run_audit(
             exploits=auditor.exploits(spec.cases) if depth.exploits else None,
             comparison=_compare(spec, labelled, auditor, registry, other),
         )
+
+
+def _spread(items: Sequence[T], most: int) -> list[T]:
+    """Return at most so many items, from all over the sequence."""
+    step = max(1, -(-len(items) // most)) if most else 1
+    return list(items[::step])[:most]
 
 
 @contextmanager

@@ -21,6 +21,7 @@ class AuditSpec:
         explained: Id of a case that the verifier and the label disagree on, to the reason, in a line.
         source: Where the labels come from.
         note: What the figures mean, where that is not the obvious thing.
+        probes: Tasks to try the exploit probes on, where the project measures its own verifiers.
         learned: The verdicts are those of a model that was trained for the audit: its mistakes are counted and not
             explained one by one, and the figures may differ a little between machines.
         baseline: Another way to judge the same cases, for comparison: whether it passes a case.
@@ -34,6 +35,7 @@ class AuditSpec:
     explained: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     note: str = ""
+    probes: int = 0
     learned: bool = False
     baseline: Callable[[Case], bool] | None = None
     baseline_name: str = ""

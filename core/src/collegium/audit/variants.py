@@ -13,13 +13,14 @@ NUMBER = re.compile(r"[-+]?\d{1,15}(?:\.\d{1,15})?")
 
 
 def changed_numbers(completion: Completion, task: Task) -> Iterator[Perturbation]:
-    """Yield the completion with its answer changed, where the reference is a number that stands in it exactly once."""
+    """Yield the completion with its answer changed, where the reference is its last number and stands there once."""
     reference = (task.reference or "").strip()
     if not NUMBER.fullmatch(reference):
         return
     standing = [found.span() for found in NUMBER.finditer(completion.text) if found.group() == reference]
-    if len(standing) != 1:
-        return
+    numbers = [found.span() for found in NUMBER.finditer(completion.text)]
+    if len(standing) != 1 or standing[0] != numbers[-1]:
+        return  # another number may be the answer, or the answer may stand there in another form, too
     (start, end) = standing[0]
     for name, other in (("one more", _plus_one(reference)), ("a digit more", f"{reference}7")):
         yield Perturbation(
