@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from collegium import ConfigError, PolicyError
@@ -74,6 +75,20 @@ def test_truncated_weights_are_refused(tmp_path: Path):
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(PolicyError, match="its header promises"):
+        LanguageModel.load(tmp_path)
+
+
+def test_a_checkpoint_without_a_head_is_refused_instead_of_getting_a_random_one(tmp_path: Path):
+    model = toy_model()
+    model.save(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    head = [name for name in weights if "final" in name or name.endswith("norm.weight")][-1]
+    save_file(
+        {name: value for name, value in weights.items() if name != head},
+        tmp_path / "model.safetensors",
+        {"format": "pt"},
+    )
+    with pytest.raises(PolicyError, match=f"no weights for {head}"):
         LanguageModel.load(tmp_path)
 
 

@@ -49,7 +49,8 @@ def diff(directory_a: Path, directory_b: Path, as_json: bool) -> None:
         if not row["comparable"]:
             click.echo("    its held-out tasks or its verifier changed: the scores are not comparable")
         for cause in row["causes"]:
-            click.echo(f"    {cause['stage']} changed: {_scores(cause)}: {'; '.join(cause['because']) or 'its code'}")
+            because = "; ".join(cause["because"]) or "its code"
+            click.echo(f"    {cause['stage']} changed itself; its own score here: {_scores(cause)}: {because}")
     if found["stages"]:
         click.echo(f"stages that are not the same artifact: {', '.join(found['stages'])}")
 

@@ -93,4 +93,5 @@ def _check_conformance(
     if found.state != "passed":
         made = " made here" if asked.conformance == "local" else ""
         what = f"requires: {name} must have a passed conformance report{made}: {found.reason}"
-        yield Problem(what, f"collegium check {name}", name, where)
+        check = f"collegium check {name}"
+        yield Problem(what, f"mend what failed, then: {check}" if found.state == "failed" else check, name, where)

@@ -37,7 +37,7 @@ def diff_runs(directory_a: Path, directory_b: Path) -> dict[str, Any]:
 
 def flatten(value: Any, path: str = "") -> dict[str, Any]:
     """Return dotted key to leaf of a nested mapping."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not value:
         return {path: value}
     return {
         key: leaf
@@ -118,7 +118,7 @@ def _concerns(sentence: str, stage: Mapping[str, Any]) -> bool:
         return True
     if subject.startswith("domains."):
         return subject.split(".")[1] in stage.get("domains", [])
-    return subject in SHARED_KEYS or subject.startswith((f"{stage['recipe']}.", "errors."))
+    return subject in (*SHARED_KEYS, stage["recipe"]) or subject.startswith((f"{stage['recipe']}.", "errors."))
 
 
 def _change(a: float | None, b: float | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,13 +76,19 @@ class LanguageModel:
             check_model_folder(path)
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(path))
-            model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype)
+            found: Any = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype, output_loading_info=True)
         except Exception as error:
             raise PolicyError(
                 f"model {str(path)!r} cannot be loaded: {type(error).__name__}: {error}",
                 fix="check the path or hub name; a truncated download has to be fetched again",
             ) from error
-        model.eval()  # type: ignore[no-untyped-call]  # transformers
+        model, loading = found
+        if missing := sorted(loading["missing_keys"]):
+            raise PolicyError(
+                f"model {str(path)!r} has no weights for {', '.join(missing[:3])}: they would be random",
+                fix="give the checkpoint of a causal language model; a reward model is none",
+            )
+        model.eval()
         loaded = cls(model, tokenizer).to(device)
         loaded.check_head()
         return loaded

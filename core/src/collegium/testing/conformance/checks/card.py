@@ -51,4 +51,7 @@ def _require_valid_example(said: ComponentCard, subject: Subject) -> None:
         subject.config_class.model_validate(said.example)
     except ValidationError as error:
         first = error.errors()[0]
-        require(False, f"its example is not valid: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+        require(
+            False,
+            f"card.yaml: its example is not valid: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+        )
