@@ -296,6 +296,19 @@ def test_ids_that_are_not_unique_are_said_and_a_missing_folder_before_anything_r
     assert "there is no folder" in str(invoke("sound", "--cases", cases, "--out", tmp_path / "no/out.json").exception)
 
 
+@pytest.mark.parametrize("option", ["--fail-under", "--threshold"])
+def test_a_bound_that_is_no_number_is_refused(registry, cases, option):
+    assert "found nan" in str(invoke("sound", "--cases", cases, option, "nan").exception)
+
+
+def test_the_figures_are_shown_before_a_file_that_cannot_be_written(registry, cases):
+    done = invoke("sound", "--cases", cases, "--out", "/dev/full/x.json")
+    assert done.exception is not None
+    done = invoke("sound", "--cases", cases, "--out", "/proc/x.json")
+    assert "agreement 100.00%" in done.stdout
+    assert done.exception is not None
+
+
 def test_the_other_verifier_has_options_of_its_own(registry, cases):
     done = invoke("sound", "--cases", cases, "--against", "options", "--against-set", "mode=loose", "--json")
     assert json.loads(done.stdout)["comparison"]["other"] == "acme-audited/options"

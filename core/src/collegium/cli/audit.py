@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,11 +55,14 @@ def audit(
     """
     from collegium.audit import AuditSpec, Depth, run_audit
     from collegium.plugins.registry import Registry
+    from collegium.store import write_json
     from collegium.testing.conformance.cases import read_cases
 
     depth = Depth(
         threshold, perturb=0 if no_perturb else Depth().perturb, exploits=0 if no_exploits else Depth().exploits
     )
+    if math.isnan(threshold) or (fail_under is not None and math.isnan(fail_under)):
+        raise ConfigError("--threshold and --fail-under must be numbers from 0 to 1, found nan")
     if out is not None and not out.absolute().parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.parent}", fix="make it, or name another file")
     spec = AuditSpec(str(cases), verifier, read_cases(cases), options=read_settings(settings))
@@ -66,13 +70,12 @@ def audit(
     if repeated:
         click.echo(f"{len(repeated)} ids of {cases} are not unique, such as {repeated[0]!r}", err=True)
     report = run_audit(spec, Registry.discover(), depth, against, read_settings(against_settings))
-    text = json.dumps(report.to_json(), indent=1)
-    if out is not None:
-        out.write_text(text + "\n", encoding="utf-8")
     if as_json:
-        click.echo(text)
+        click.echo(json.dumps(report.to_json(), indent=1))
     else:
         _print(report)
+    if out is not None:  # after the figures are shown: a full disk must not lose them
+        write_json(out, report.to_json())
     if fail_under is not None and (report.agreement or 0.0) < fail_under:
         raise click.exceptions.Exit(1)
 

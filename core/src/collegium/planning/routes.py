@@ -36,7 +36,7 @@ def probe_routes(
             route = _route(router, domain, domains[domain], registry)
         except Exception as error:
             text = error.problems[0].what if isinstance(error, CollegiumError) else str(error) or type(error).__name__
-            fix = f"give {domain!r} a teacher in the router's options, or leave the domain out of the stage (domains: [...])"
+            fix = f"give {domain!r} a teacher in the router's options, or leave it out of the stage (domains: [...])"
             problems.append(Problem(f"{stage.id}: {use['use']} cannot route {domain!r}: {text}", fix, owner, where))
             continue
         names = [route] if isinstance(route, str) else list(route)
