@@ -38,6 +38,18 @@ def test_text_without_letters_is_not_judged():
     assert judge("3 + 4 = 7") == Abstain("the text has no letters")
 
 
+@pytest.mark.parametrize("text", ["\u03b1=3, \u03c3\u00b2", "a \u03b1, \u0394x and \u05d0"])
+def test_single_greek_and_hebrew_letters_are_symbols(text):
+    assert judge(text + " so").value == 1.0
+    assert judge(text + " \u03bb\u03cc\u03b3\u03bf\u03c2").value == 0.0
+
+
+def test_symbols_count_where_their_script_is_asked_for_and_single_letters_of_others_against_it():
+    assert judge("\u03b1 = \u03b2", scripts=["Greek"]).value == 1.0
+    assert judge("\u03b1 = \u03b2") == Abstain("the text has no letters")
+    assert judge("so \u6211 \u4eec").value == 0.0
+
+
 def test_the_share_can_be_the_score():
     assert judge("ab\u0436\u0436", score="share").value == 0.5
 

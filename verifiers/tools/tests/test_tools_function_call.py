@@ -65,6 +65,40 @@ def test_where_no_call_is_expected_prose_passes_and_a_call_does_not(text: str, v
     assert judge(text, []) == value
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('I cannot use "geo.area" for that.', 1),
+        ("the other (see above) and another(one)", 1),
+        ("Sure: geo.area (base=10)", 0),
+        ("Sure: other ()", 0),
+        ("Here: {'name': 'geo.area', 'arguments': {'base': 10}}", 0),
+        ('Here: {"name" : "other", "arguments": {}}', 0),
+    ],
+)
+def test_quoting_a_name_is_no_call_and_a_call_in_prose_is_one(text: str, value: int) -> None:
+    assert judge(text, []) == value
+
+
+def test_a_closed_thought_may_hold_a_call_where_none_is_expected_and_thinking_is_allowed() -> None:
+    text = "<think>geo.area(base=1)?</think>I cannot do that."
+    assert (judge(text, [], strict=False), judge(text, [])) == (1.0, 0.0)
+    assert judge("<think>None of these fits", [], strict=False) == 0.0
+    assert judge("other()<think>no</think>None of these fits", [], strict=False) == 0.0
+    assert judge("<think>geo.area(base=10)", strict=False) == 0.0
+
+
+def test_the_mark_for_left_out_is_a_value_only_where_text_is_expected() -> None:
+    gold = [{"geo.area": {"base": [10], "scale": ["", 5.0], "unit": ["", "m"]}}]
+    assert judge("geo.area(base=10, scale='')", gold) == 0.0
+    assert judge("geo.area(base=10, scale=5)", gold) == judge("geo.area(base=10, unit='')", gold) == 1.0
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_odd_escape_in_a_text_changes_no_verdict() -> None:
+    assert judge(r"geo.area(base=10, unit='a\d')", [{"geo.area": {"base": [10], "unit": [r"a\d"]}}]) == 1.0
+
+
 def test_calls_in_parallel_match_in_any_order_and_one_to_one() -> None:
     gold = [{"geo.area": {"base": [1, 2]}}, {"geo.area": {"base": [1]}}]
     assert judge("[geo.area(base=1), geo.area(base=2)]", gold) == 1.0

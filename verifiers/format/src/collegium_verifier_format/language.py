@@ -12,6 +12,8 @@ from collegium import Abstain, Completion, Config, Score, Task, Verdict, Verifie
 from collegium_verifier_format.layout import LONGEST_TEXT, has_text, tag_content
 
 _LETTER = regex.compile(r"\p{L}")
+_SYMBOLS = ("Greek", "Hebrew")
+"""Scripts whose letters mathematics borrows, one at a time."""
 
 
 def _is_script(name: str) -> str:
@@ -30,7 +32,10 @@ class LanguageConfig(Config):
     model_config = ConfigDict(json_schema_extra={"examples": [{"scripts": ["Latin"]}]})
 
     scripts: tuple[Annotated[str, AfterValidator(_is_script)], ...] = Field(min_length=1)
-    """Unicode scripts that count: ``[Latin]``; Japanese is ``[Han, Hiragana, Katakana]``."""
+    """Unicode scripts that count: ``[Latin]``; Japanese is ``[Han, Hiragana, Katakana]``.
+
+    A Greek or Hebrew letter beside no other of its script is a symbol, and left out, unless its script is named.
+    """
     min_share: float = Field(default=0.95, gt=0, le=1)
     """Share of the letters that must be of these scripts."""
     score: Literal["all", "share"] = "all"
@@ -52,6 +57,10 @@ class LanguageVerifier(Verifier):
     def __init__(self, config: LanguageConfig | Mapping[str, Any] | None = None) -> None:
         super().__init__(config)
         scripts = "".join(rf"\p{{Script={name}}}" for name in self.config.scripts)
+        symbols = "|".join(
+            rf"(?<!\p{{Script={name}}})(?=\p{{L}})\p{{Script={name}}}(?!\p{{Script={name}}})" for name in _SYMBOLS
+        )
+        self._symbol = regex.compile(rf"(?V1)(?![{scripts}])(?:{symbols})")
         self._wanted = regex.compile(rf"(?V1)[[{scripts}]&&\p{{L}}]")
 
     def verify(self, completion: Completion, task: Task) -> Verdict:
@@ -66,7 +75,7 @@ class LanguageVerifier(Verifier):
             text = inside
         if not has_text(text):
             return Score(0.0, {"why": "there is no text"})
-        letters = len(_LETTER.findall(text))
+        letters = len(_LETTER.findall(text)) - len(self._symbol.findall(text))
         if not letters:
             return Abstain("the text has no letters")
         share = len(self._wanted.findall(text)) / letters

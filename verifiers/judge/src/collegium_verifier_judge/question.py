@@ -1,7 +1,8 @@
 """What the judge is asked: messages in which everything that was not written by us stands inside a fence.
 
 A fence is made of a token drawn anew for each request, which the texts inside cannot know. The same token must come
-back in the answer, so a verdict that a completion holds, or talks the judge into copying, is not one.
+back in the answer, so a verdict that was written before the request, as part of a completion, is not accepted. A judge
+that is persuaded by the completion, or fills in the token for it, is not caught by this.
 """
 
 from __future__ import annotations

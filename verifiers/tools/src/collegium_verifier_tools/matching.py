@@ -29,10 +29,16 @@ def mismatch(call: Call, gold: Gold, functions: Functions) -> str | None:
     for argument, value in call.arguments.items():
         if argument not in allowed:
             return f"{name}: unexpected argument {reprlib.repr(argument)}"
-        if not any(same(value, option, schema["properties"][argument]) for option in allowed[argument]):
+        if not _allowed(value, allowed[argument], schema["properties"][argument]):
             return f"{name}: {argument} is {reprlib.repr(value)}, which is not allowed"
     left_out = [key for key, options in allowed.items() if key not in call.arguments and "" not in options]
     return f"{name}: argument {left_out[0]} is missing" if left_out else None
+
+
+def _allowed(value: Any, options: Sequence[Any], schema: Mapping[str, Any]) -> bool:
+    """Say whether a value is among the allowed ones; the mark ``""`` is a value only where text is expected."""
+    text = schema.get("type", "string") in ("string", "any")
+    return any(same(value, option, schema) for option in options if option != "" or (text and value == ""))
 
 
 def same(value: Any, gold: Any, schema: Mapping[str, Any]) -> bool:
@@ -61,7 +67,7 @@ def _same_dict(value: dict[str, Any], gold: dict[str, Any], properties: Mapping[
         if key not in value:
             if "" not in options:
                 return False
-        elif not any(same(value[key], option, properties.get(key) or {}) for option in options):
+        elif not _allowed(value[key], options, properties.get(key) or {}):
             return False
     return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -43,13 +44,25 @@ def parse(text: str, form: Format, strict: bool) -> list[Call]:
 
 
 def _inner(text: str) -> str:
-    """Return what follows the thinking, out of its code fence if there is exactly one."""
-    text = text.rpartition("</think>")[2].strip()
+    """Return what stands outside the thinking, out of its code fence if there is exactly one."""
+    text = after_thinking(text)
     parts = text.split("```")
     if len(parts) != 3:
         return text
     label, newline, body = parts[1].partition("\n")
     return (body if newline and label.strip().isalpha() else parts[1]).strip()
+
+
+def after_thinking(text: str) -> str:
+    """Return what stands outside the thinking; a block that is not closed leaves nothing.
+
+    A prompt may have opened the first block: then all before its end is thinking.
+    """
+    *thoughts, rest = text.split("</think>")
+    if "<think>" in rest:
+        return ""
+    before = [before for before, opened, _ in (thought.partition("<think>") for thought in thoughts) if opened]
+    return "".join([*before, rest]).strip()
 
 
 def _detect(text: str) -> Format:
@@ -64,7 +77,9 @@ def _is_openai(found: Any) -> bool:
 
 
 def _python(text: str, _strict: bool) -> list[Call]:
-    body = ast.parse(text, mode="eval").body
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an odd escape in a text is no fault; as an error it would read as one
+        body = ast.parse(text, mode="eval").body
     return [_python_call(node) for node in (body.elts if isinstance(body, ast.List) else [body])]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from collegium import Completion, Error, Score, Task, Verdict, Verifier
 from collegium import Config as BaseConfig
 from collegium_verifier_tools.gold import fault
 from collegium_verifier_tools.matching import assign, mismatch
-from collegium_verifier_tools.parsing import Call, Format, NotCalls, parse
+from collegium_verifier_tools.parsing import Call, Format, NotCalls, after_thinking, parse
 
 
 class FunctionCallVerifier(Verifier):
@@ -49,6 +51,7 @@ class FunctionCallVerifier(Verifier):
         return _zero(str(lost[0]) if lost else "two calls answer the same expected call")
 
     def _no_call(self, text: str, task: Task) -> Verdict:
+        text = text if self.config.strict else after_thinking(text)
         if not text.strip():
             return _zero("the completion is empty")
         if _attempts(text, [item["name"] for item in task.data["functions"]]):
@@ -61,8 +64,14 @@ class FunctionCallVerifier(Verifier):
 
 
 def _attempts(text: str, names: list[str]) -> bool:
-    """Say whether prose holds a call all the same; where none is expected, a hidden one counts as well."""
-    return "<tool_call>" in text or any(f"{name}(" in text or f'"{name}"' in text for name in names)
+    """Say whether prose holds a call all the same; where none is expected, a hidden one counts as well.
+
+    A call is a name before a parenthesis, or as the value of a key `name`; a name in quotes alone is none.
+    """
+    named = "|".join(map(re.escape, names)) or r"(?!)"
+    called = rf"""(?<!\w)(?:{named})(?:\(|[ \t]+\(\s*(?:\)|["'{{]|\w+\s*=))"""
+    described = rf"""["'](?:name|function)["']\s*:\s*["'](?:{named})["']"""
+    return "<tool_call>" in text or re.search(f"{called}|{described}", text) is not None
 
 
 def _zero(reason: str) -> Score:
