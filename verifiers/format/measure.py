@@ -15,14 +15,14 @@ OWNER = "collegium-verifier-format"
 RUSSIAN = "Это предложение написано по-русски, и оно стоит в середине ответа. "
 CHINESE = "我们可以知道这个答案是正确的，因为计算没有错误。"
 REPEATING = {
-    "gsm8k/test/5/175b_finetuning/whole": "cut off in the list of glasses it goes on with; 49% of its 6-grams stood before",
-    "gsm8k/test/66/6b_verification/whole": "wrong to call it a loop: a sum restated line by line; 42% of its 6-grams stood before",
+    "gsm8k/test/5/175b_finetuning/whole": "cut off in the list of glasses it goes on with; 49% of 6-grams stood before",
+    "gsm8k/test/66/6b_verification/whole": "no loop: a sum restated line by line; 42% of 6-grams stood before",
     "gsm8k/test/150/175b_finetuning/whole": "ends in 1818... until cut off",
     "gsm8k/test/150/6b_finetuning/whole": "ends in 1818... until cut off",
-    "gsm8k/test/162/175b_finetuning/whole": "cut off in a price rise it repeats; 40% of its 6-grams stood before",
-    "gsm8k/test/183/175b_finetuning/whole": "wrong to call it a loop: a sum per runner; just over 30% of its 6-grams stood before",
+    "gsm8k/test/162/175b_finetuning/whole": "cut off in a price rise it repeats; 40% of 6-grams stood before",
+    "gsm8k/test/183/175b_finetuning/whole": "no loop: a sum per runner; just over 30% of 6-grams stood before",
     "gsm8k/test/633/6b_finetuning/whole": "ends in 2727... until cut off",
-    "gsm8k/test/810/6b_finetuning/whole": "wrong to call it a loop: one sentence per month; 53% of its 6-grams stood before",
+    "gsm8k/test/810/6b_finetuning/whole": "no loop: one sentence per month; 53% of 6-grams stood before",
 }
 """Flagged GSM8K solutions, read one by one."""
 TWICE = {

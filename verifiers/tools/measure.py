@@ -73,6 +73,14 @@ def _call_cases(row: dict[str, Any], form: str) -> Iterator[Case]:
     for name, calls, expected in _variants(row):
         text = render(calls, form) if calls or row["ground_truth"] else "None of these functions can do that."
         yield Case(id=f"{row['id']}/{name}", completion=text, expected=expected, task=task)
+    if not row["ground_truth"]:
+        quoted, single = row["functions"][0]["name"], repr({"name": row["functions"][0]["name"], "arguments": {}})
+        for name, text, expected in (
+            ("named", f'I cannot use "{quoted}" for that question.', 1),
+            ("spaced", f"Sure: {quoted} (x='a')", 0),
+            ("dictionary", f"Here: {single}", 0),
+        ):
+            yield Case(id=f"{row['id']}/{name}", completion=text, expected=expected, task=task)
 
 
 def _variants(row: dict[str, Any]) -> Iterator[tuple[str, Calls, int]]:
