@@ -102,6 +102,9 @@ class Behaviour:
     hang: bool = False
     trickle: bool = False
     cut: bool = False
+    phrase: str | None = None
+    endless: bytes = b""  # sent again and again, instead of a reply
+    opening: bytes = b""  # before what is endless
 
 
 class Endpoint(ThreadingHTTPServer):
@@ -161,6 +164,9 @@ class Handler(BaseHTTPRequestHandler):
             self.server.ended.wait(30)
             self.close_connection = True
             return
+        if behaviour.endless:
+            self._send_endlessly(behaviour.opening, behaviour.endless)
+            return
         content = behaviour.raw
         if content is None:
             judged = behaviour.rule(seen)
@@ -175,15 +181,26 @@ class Handler(BaseHTTPRequestHandler):
             self._send(behaviour.status, {"Content-Length": str(len(content) + 50)}, content)
             self.close_connection = True
         else:
-            self._send(behaviour.status, behaviour.headers, content)
+            self._send(behaviour.status, behaviour.headers, content, behaviour.phrase)
 
-    def _send(self, status: int, headers: dict[str, str], content: bytes) -> None:
-        self.send_response(status)
+    def _send(self, status: int, headers: dict[str, str], content: bytes, phrase: str | None = None) -> None:
+        self.send_response(status, phrase)
         for name, value in {"Content-Length": str(len(content)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
         self.wfile.flush()
+
+    def _send_endlessly(self, opening: bytes, part: bytes) -> None:
+        self.close_connection = True
+        sent = opening
+        while not self.server.ended.wait(0.05):
+            try:
+                self.wfile.write(sent or part)
+                self.wfile.flush()
+            except OSError:
+                return
+            sent = b""
 
     def _trickle(self, content: bytes) -> None:
         self.send_response(200)

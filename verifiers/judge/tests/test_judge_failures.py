@@ -72,7 +72,7 @@ def test_a_refused_request_is_not_asked_again(
 
 def test_retries_end(judge_of: Build, endpoint: Any, scripted: ModuleType) -> None:
     endpoint.always = scripted.Behaviour(500, raw=b"broken")
-    assert "500 Internal Server Error: broken (after 3 attempts)" in reason(judged(judge_of(retries=2)))
+    assert "500: Internal Server Error broken (after 3 attempts)" in reason(judged(judge_of(retries=2)))
     assert len(endpoint.seen) == 3
 
 

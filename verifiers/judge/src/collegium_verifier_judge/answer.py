@@ -9,8 +9,6 @@ from typing import Any
 from collegium_verifier_judge.failures import Repeatable
 from collegium_verifier_judge.question import Question, encodable
 
-MOST_KEPT = 500
-"""Characters of the judge's reason that are kept."""
 WINNERS = ("A", "B", "tie")
 
 
@@ -25,29 +23,29 @@ def parse_answer(content: object, question: Question, token: str) -> dict[str, A
     try:
         found = json.loads(content, object_pairs_hook=_no_repeated_keys, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise Repeatable(f"the judge's answer is not one JSON object ({error}): {content[:80]!r}") from None
+        raise Repeatable(f"the judge's answer is not one JSON object ({error})", said=repr(content)) from None
     key = question.form
     if not isinstance(found, dict) or set(found) != {"token", "reason", key}:
-        raise Repeatable(f"the judge's answer must have exactly the keys token, reason, {key}: {content[:80]!r}")
+        raise Repeatable(f"the judge's answer must have exactly the keys token, reason, {key}", said=repr(content))
     if found["token"] != token:
         raise Repeatable("the judge's answer does not carry this request's token: it may be copied from what it judges")
     if not isinstance(found["reason"], str):
         raise Repeatable("the judge's reason is not text")
     value = _winner(found[key]) if key == "winner" else _points(found[key], question.scale)
-    return {key: value, "reason": encodable(found["reason"])[:MOST_KEPT]}
+    return {key: value, "reason": encodable(found["reason"])}
 
 
 def _points(value: object, scale: int) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise Repeatable(f"the judge's points are no number: {value!r:.80}")
+        raise Repeatable("the judge's points are no number", said=repr(value))
     if not (0 <= value <= scale and math.isfinite(value)):
-        raise Repeatable(f"the judge gave {value!r:.80} points on a scale from 0 to {scale}")
+        raise Repeatable(f"the judge's points are not on the scale from 0 to {scale}", said=repr(value))
     return value
 
 
 def _winner(value: object) -> str:
     if value not in WINNERS:
-        raise Repeatable(f"the judge's winner is {value!r:.80}, expected one of {', '.join(WINNERS)}")
+        raise Repeatable(f"the judge's winner is none of {', '.join(WINNERS)}", said=repr(value))
     return str(value)
 
 

@@ -22,6 +22,8 @@ from collegium_verifier_judge.failures import JudgeFailure, Repeatable
 from collegium_verifier_judge.question import Question
 
 LONGEST_BACKOFF_S = 60.0
+MOST_KEPT = 500
+"""Characters of the judge's reason that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +91,19 @@ class Asker:
             attempt += 1
 
     def _attempt(self, question: Question, end: float, used: list[Usage]) -> dict[str, Any]:
+        try:
+            return self._asked(question, end, used)
+        except (JudgeFailure, Repeatable) as failed:
+            failed.tell(self.endpoint.mask)
+            raise
+
+    def _asked(self, question: Question, end: float, used: list[Usage]) -> dict[str, Any]:
         token = question.new_token()
         seconds = min(self.config.request_s, max(0.001, end - time.monotonic()))
         reply = self.endpoint.ask(self._body(question, token), seconds)
         used.append(self.spending.add(reply.get("usage")))
-        return parse_answer(_content(reply), question, token)
+        answer = parse_answer(_content(reply), question, token)
+        return {**answer, "reason": self.endpoint.mask(answer["reason"])[:MOST_KEPT]}
 
     def _body(self, question: Question, token: str) -> dict[str, Any]:
         config = self.config
@@ -143,13 +153,11 @@ def _content(reply: Mapping[str, Any]) -> object:
         message, finish = choice["message"], choice.get("finish_reason")
         content, refusal = message.get("content"), message.get("refusal")
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise Repeatable(
-            f"the reply is no chat completion: it has the keys {', '.join(map(str, reply))[:80]}"
-        ) from None
+        raise Repeatable("the reply is no chat completion: it has the keys", said=", ".join(reply)) from None
     if finish == "length":
         raise JudgeFailure("the judge's answer was cut at max_answer_tokens (finish_reason 'length')")
     if finish not in (None, "stop"):
-        raise JudgeFailure(f"the judge's answer ended with finish_reason {finish!r:.80}, expected 'stop'")
+        raise JudgeFailure("the judge's answer did not end with finish_reason 'stop'", said=repr(finish))
     if refusal:
-        raise JudgeFailure(f"the judge refused: {refusal!r:.200}")
+        raise JudgeFailure("the judge refused", said=repr(refusal))
     return content

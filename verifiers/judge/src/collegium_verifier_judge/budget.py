@@ -10,6 +10,9 @@ from typing import Any
 from collegium_verifier_judge.config import Budget
 from collegium_verifier_judge.failures import BudgetSpent, JudgeFailure
 
+MOST_TOKENS = 100_000_000
+"""Tokens of one request that are believed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -71,7 +74,7 @@ class Spending:
         """Count an answer's tokens and return them.
 
         Raises:
-            JudgeFailure: If the budget counts tokens and the service does not report them.
+            JudgeFailure: If the report is no sane number, or is missing while the budget counts tokens.
         """
         usage = _read(reported)
         if usage is None:
@@ -89,6 +92,9 @@ def _read(reported: object) -> Usage | None:
     if not isinstance(reported, Mapping):
         return None
     values: list[Any] = [reported.get("prompt_tokens"), reported.get("completion_tokens")]
-    if not all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values):
+    if None in values:
         return None
+    # Beyond any context, a number would only spoil the sum (and may not fit a float, in which cost is counted).
+    if not all(type(value) is int and 0 <= value <= MOST_TOKENS for value in values):
+        raise JudgeFailure(f"the service reports a token usage that is no number from 0 to {MOST_TOKENS}")
     return Usage(values[0], values[1])

@@ -12,6 +12,9 @@ from typing import Any
 
 from collegium import ConfigError
 
+MOST_IN_MEMORY = 50_000
+"""Answers that are kept without a file; the oldest go first."""
+
 
 def digest_of(fields: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a JSON object; lone surrogates are escaped, so every text has one."""
@@ -29,6 +32,7 @@ class AnswerCache:
 
     def __init__(self, path: Path | None) -> None:
         self._lock = threading.Lock()
+        self._bounded = path is None
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +59,9 @@ class AnswerCache:
         """Keep an answer; the first one stays."""
         with self._lock:
             self._table.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (digest, json.dumps(answer)))
+            if self._bounded:
+                newest = "(SELECT max(rowid) FROM answers)"
+                self._table.execute(f"DELETE FROM answers WHERE rowid <= {newest} - ?", (MOST_IN_MEMORY,))
 
     def close(self) -> None:
         """Close the file."""

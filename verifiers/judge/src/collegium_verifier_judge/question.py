@@ -1,8 +1,8 @@
 """What the judge is asked: messages in which everything that was not written by us stands inside a fence.
 
 A fence is made of a token drawn anew for each request, which the texts inside cannot know. The same token must come
-back in the answer, so a verdict that was written before the request, as part of a completion, is not accepted. A judge
-that is persuaded by the completion, or fills in the token for it, is not caught by this.
+back in the answer, so a verdict that stands ready in a completion is refused if the judge copies it as it is. That is
+all: a completion can still persuade the judge, or have it fill the token into a verdict, and gets that score.
 """
 
 from __future__ import annotations
