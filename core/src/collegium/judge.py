@@ -8,6 +8,7 @@ budget.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import reprlib
@@ -124,14 +125,26 @@ class _JudgeBase:
 
     def _checked(self, returned: object, count: int) -> list[Verdict]:
         """Check length, types and range of what the component returned for `count` samples."""
-        if not isinstance(returned, Sequence) or isinstance(returned, str) or len(returned) != count:
-            found = f"{len(returned)} verdicts" if isinstance(returned, Sequence) else f"a {type(returned).__name__}"
+        found, items = self._items(returned, count)
+        if items is None or len(items) != count:
             raise VerifierError(
                 f"{self.owner}/{self.name} returned {found} for a batch of {count} samples, expected one each",
                 fix=f"report this to {self.owner}: order and length of its verdicts must be the batch's",
                 owner=self.owner,
             )
-        return [self._check(verdict) for verdict in returned]
+        return [self._check(verdict) for verdict in items]
+
+    @staticmethod
+    def _items(returned: object, count: int) -> tuple[str, list[object] | None]:
+        """Say what was returned, and copy it if its length is `count`: a subclass may lie about it or raise."""
+        if not isinstance(returned, Sequence) or isinstance(returned, str):
+            return f"a {type(returned).__name__}", None
+        try:
+            length = len(returned)
+            items = list(itertools.islice(returned, count + 1))
+        except Exception as error:
+            return f"a {type(returned).__name__} that cannot be read ({type(error).__name__})", None
+        return f"{length if length != count else len(items)} verdicts", items if length == count else None
 
     def _check(self, verdict: object) -> Verdict:
         if isinstance(verdict, Score):
@@ -147,7 +160,7 @@ class _JudgeBase:
     def _check_score(self, score: Score) -> Verdict:
         try:
             value = float(score.value)
-        except (TypeError, ValueError):
+        except Exception:  # a plugin's own subclass may raise anything
             return self._error(f"returned a score of {reprlib.repr(score.value)}, expected {self.expects}")
         if not (math.isfinite(value) and self.low <= value <= self.high):
             return self._error(f"returned a score of {value!r}, expected {self.expects}")
@@ -155,7 +168,10 @@ class _JudgeBase:
 
     def _error(self, reason: str, owner: str = "") -> Error:
         """Make an `Error` that names its owner: this component, unless a reward source passes another's on."""
-        line = " ".join(str(reason).split())
+        try:
+            line = " ".join(str(reason).split())
+        except Exception as error:
+            line = f"gave a reason that cannot be shown ({type(error).__name__})"
         line = line if len(line) <= LONGEST_REASON else line[:LONGEST_REASON] + "..."
         return Error(line, self._owner_of(owner))
 

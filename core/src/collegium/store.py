@@ -49,7 +49,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StoreError(f"{str(path)!r} is missing") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{str(path)!r} cannot be read: {error}") from error
 
 
@@ -133,9 +133,15 @@ class Store:
         """
         if self.has(fingerprint):
             return
-        if self._object(fingerprint).exists():
-            self._set_aside(fingerprint)
-        temporary = Path(tempfile.mkdtemp(dir=self.root / "objects", prefix=".new-"))
+        try:
+            if self._object(fingerprint).exists():
+                self._set_aside(fingerprint)
+            temporary = Path(tempfile.mkdtemp(dir=self.root / "objects", prefix=".new-"))
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to the store at {str(self.root)!r}: {error.strerror}",
+                fix="--store DIR or COLLEGIUM_STORE",
+            ) from error
         try:
             for name, path in files.items():
                 if path.is_dir():

@@ -16,6 +16,8 @@ from collegium.recipe.problems import problems_of
 from collegium.recipe.source import read_yaml
 
 CARD = "card.yaml"
+LARGEST_CARD = 256 * 1024
+"""Bytes of a card; parsing a far larger one would block every command."""
 MEASURED = "measured.json"
 CONFORMANCE = "conformance.json"
 
@@ -48,6 +50,14 @@ def read_card(module: str, owner: str) -> Card | None:
     if path is None:
         return None
     try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise PluginLoadError(f"card: {path} cannot be read: {error}", owner=owner) from error
+    if size > LARGEST_CARD:
+        raise PluginLoadError(
+            f"card: {path} has {size:,} bytes, expected at most {LARGEST_CARD:,}", fix="shorten it", owner=owner
+        )
+    try:
         content, sources = read_yaml(path)
     except RecipeError as error:
         (problem,) = error.problems
@@ -76,5 +86,5 @@ def read_measured(module: str, owner: str) -> Any:
         return None
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PluginLoadError(f"{path} cannot be read: {error}", fix="measure again", owner=owner) from error

@@ -52,8 +52,8 @@ def read_json_lines(path: Path, *, owner: str) -> Iterator[tuple[int, dict[str, 
 
 def _open(path: Path) -> TextIO:
     if path.suffix == ".gz":
-        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8"))
-    return path.open(encoding="utf-8")
+        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8-sig"))
+    return path.open(encoding="utf-8-sig")
 
 
 def _row(text: str, path: Path, line: int, owner: str) -> dict[str, Any]:
@@ -65,6 +65,8 @@ def _row(text: str, path: Path, line: int, owner: str) -> dict[str, Any]:
             fix="the file was cut or edited; fetch it again",
             owner=owner,
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of too many digits, too deep a nesting
+        raise DataError(f"{path}:{line}: cannot be read: {error}", fix="mend this line", owner=owner) from error
     if not isinstance(row, dict):
         raise DataError(f"{path}:{line}: expected a JSON object, found {type(row).__name__}", owner=owner)
     return row

@@ -18,7 +18,7 @@ import pluggy
 
 from collegium import hookspecs
 from collegium.component import KINDS, Component, Kind
-from collegium.plugins.guard import contained, import_plugin
+from collegium.plugins.guard import contained, describe, import_plugin
 
 GROUP = "collegium"
 BLOCK_VARIABLE = "COLLEGIUM_NO_PLUGIN"
@@ -119,7 +119,7 @@ def _load(manager: pluggy.PluginManager, record: PluginRecord) -> PluginRecord:
         if module is not None and manager.is_registered(module):
             manager.unregister(module)
         seconds = record.seconds or time.perf_counter() - start
-        return replace(record, status="failed", cause=f"{type(error).__name__}: {error}", seconds=seconds)
+        return replace(record, status="failed", cause=describe(error), seconds=seconds)
 
 
 def _components(module: ModuleType, calls: list[HookCall]) -> Iterator[tuple[Kind, Component]]:

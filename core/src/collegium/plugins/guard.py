@@ -62,6 +62,14 @@ def _said_if_slow(owner: str) -> Iterator[None]:
         timer.cancel()
 
 
+def describe(error: BaseException) -> str:
+    """Return type and message of a plugin's exception, whose own `__str__` may raise."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return f"{type(error).__name__}: its message cannot be shown"
+
+
 @contextlib.contextmanager
 def contained() -> Iterator[None]:
     """Send prints to standard error, so that they cannot mix with a command's output, and let `os._exit` raise."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from collegium.events import RunStarted
+from collegium.plugins.guard import describe
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,10 @@ def notify(registry: HasManager, hook: str, event: Any) -> None:
         failed = ""
         try:
             implementation.function(*([event] if implementation.argnames else []))
-        except (Exception, SystemExit) as error:
-            failed = f"{type(error).__name__}: {error}"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            failed = describe(error)
             logger.warning("%s: %s failed: %s", implementation.plugin_name, hook, failed)
         if traced:
             _trace(implementation.plugin_name, hook, time.perf_counter() - start, failed)
