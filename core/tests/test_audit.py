@@ -14,6 +14,7 @@ from collegium.audit.probes import endless_probes, probes
 from collegium.audit.variants import changed_numbers
 from collegium.cli.main import cli
 from collegium.errors import ConfigError, RecipeError
+from collegium.kinds.perturbation import Perturbation
 from collegium.plugins import Registry
 from collegium.testing.conformance.cases import read_cases
 
@@ -112,8 +113,36 @@ class FormOnly(Sound):
         return Score(float(bool(completion.text.split())))
 
 
+class BadHelper(Sound):
+    """Judges well; what it says of rewritings is no help."""
+
+    timeout_s = 0.2
+
+    class Config(Config):
+        how: str = "raise"
+        """What it does instead."""
+
+    def perturbations(self, completion, task):
+        match self.config.how:
+            case "raise":
+                raise RuntimeError("no idea")
+            case "junk":
+                return ["not a perturbation"]
+            case "none":
+                return None
+            case "hang":
+                time.sleep(1)
+            case "endless":
+                return iter(lambda: Perturbation("again", "2 again", changes_value=True), None)
+        return ()
+
+    def close(self):
+        raise RuntimeError("cannot close")
+
+
 VERIFIERS = {
-    cls.__name__.lower(): cls for cls in (Sound, Generous, Exact, FailsOpen, Moody, Shy, Options, Sleeper, FormOnly)
+    cls.__name__.lower(): cls
+    for cls in (Sound, Generous, Exact, FailsOpen, Moody, Shy, Options, Sleeper, FormOnly, BadHelper)
 }
 
 
@@ -172,6 +201,14 @@ def test_of_a_verifier_of_form_no_more_is_asked_than_that_nothing_passes_for_not
     report = audit(registry, "formonly")
     assert report.exploits.tried == 3 * 4
     assert {name.partition("/")[2] for name in report.exploits.passed} == {"zero-width characters"}
+
+
+@pytest.mark.parametrize("how", ["raise", "junk", "none", "hang", "endless"])
+def test_a_verifier_whose_other_methods_fail_keeps_its_figures(registry, how, caplog):
+    report = audit(registry, "badhelper", options={"how": how}, depth=Depth(exploits=0))
+    assert report.agreement == 1.0
+    assert bool(report.perturbations.errors) is (how != "endless")
+    assert "close() failed" in caplog.text
 
 
 def test_abstentions_and_errors_are_told_apart_with_their_reasons(registry):

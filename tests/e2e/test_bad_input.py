@@ -165,3 +165,14 @@ def test_a_worker_that_is_killed_is_a_failed_stage_that_resume_mends(cli, folder
     assert process.wait() == 2
     report = json.loads((folder / "run/report.json").read_text())
     assert "its worker was killed by signal SIGKILL" in report["problem"]
+
+
+@pytest.mark.parametrize("name", ["report.json", "recipe.lock.json"])
+@pytest.mark.parametrize("content", ['{"a": 1}', '{"domains": null, "stages": null}', "[" * 100_000, "{"])
+def test_a_foreign_run_folder_is_one_clear_error_of_diff(cli, folder, finished, name, content):
+    shutil.copytree(finished / "run", folder / "run")
+    (folder / "run" / name).write_text(content)
+    done = cli("diff", finished / "run", "run", cwd=folder)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr

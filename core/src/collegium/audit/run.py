@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,9 +21,15 @@ from collegium.plugins.registry import Registry
 from collegium.recipe.source import SourceMap
 from collegium.task import Completion, Sample, Task
 from collegium.testing.conformance.cases import Case
+from collegium.time_limit import CallFailed, TimeLimitExceeded, call_within
 from collegium.verdict import Abstain, Error, Score, Verdict
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
+CLOSE_S = 30.0
+"""Seconds that a verifier may take to close."""
+MOST_FAILED = 3
+"""Cases after which a verifier that cannot say its rewritings is not asked again."""
 NEVER_STOP = ErrorPolicy(budget=1.0, grace=0, on_exceeded="quarantine")
 TIMED_ALONE = 50
 """Cases that are judged alone, for the latency and to see whether the verdict is the same again."""
@@ -112,14 +119,22 @@ class _Auditor:
         """Rewrite the right answers that pass."""
         right = _spread([case for case in cases if case.expected], self.depth.perturb)
         passing = self.verdicts([case.as_sample() for case in right])
-        tried = [
-            (f"{case.id}/{variant.name}", variant.changes_value, Sample(case.as_task(), Completion(variant.text)))
-            for case, verdict in zip(right, passing, strict=True)
-            if self.passes(verdict)
-            for variant in variants_of(self.judge.verifier, Completion(case.completion), case.as_task())
-        ]
+        tried: list[tuple[str, bool, Sample]] = []
+        failed: list[str] = []
+        for case, verdict in zip(right, passing, strict=True):
+            if not self.passes(verdict) or len(failed) >= MOST_FAILED:
+                continue
+            try:
+                variants = variants_of(self.judge.verifier, Completion(case.completion), case.as_task())
+            except (CallFailed, TimeLimitExceeded) as error:
+                failed.append(f"{case.id}: {error}")
+                continue
+            tried += [
+                (f"{case.id}/{each.name}", each.changes_value, Sample(case.as_task(), Completion(each.text)))
+                for each in variants
+            ]
         verdicts = self.verdicts([sample for _, _, sample in tried])
-        found = Variants(tried=len(tried))
+        found = Variants(tried=len(tried), errors=failed)
         for (name, changes_value, _), verdict in zip(tried, verdicts, strict=True):
             if changes_value and self.passes(verdict):
                 found.kept.append(name)
@@ -216,7 +231,10 @@ def judging(registry: Registry, name: str, options: Mapping[str, Any]) -> Iterat
     try:
         yield judge
     finally:
-        judge.close()
+        try:
+            call_within(CLOSE_S, judge.close)
+        except (CallFailed, TimeLimitExceeded) as error:
+            logger.warning("%s: close() failed: %s", use.use, error)
 
 
 def _compare(

@@ -50,6 +50,8 @@ class Variants:
     """Rewritten without a change of value, and no longer passed: ``case/name of the rewriting``."""
     kept: list[str] = field(default_factory=list)
     """Changed in value, and passed all the same."""
+    errors: list[str] = field(default_factory=list)
+    """Cases for which the verifier could not say its rewritings, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
 from collegium.kinds.perturbation import Perturbation
 from collegium.kinds.verifier import Verifier
 from collegium.task import Completion, Task
+from collegium.time_limit import CallFailed, call_within
 
+MOST = 20
+"""Rewritings of one answer that are taken."""
 NUMBER = re.compile(r"[-+]?\d{1,15}(?:\.\d{1,15})?")
 
 
@@ -29,8 +33,16 @@ def changed_numbers(completion: Completion, task: Task) -> Iterator[Perturbation
 
 
 def variants_of(verifier: Verifier, completion: Completion, task: Task) -> list[Perturbation]:
-    """Return what the verifier itself promises, and the changes of value that hold for any verifier."""
-    own = list(verifier.perturbations(completion, task))
+    """Return what the verifier itself promises, and the changes of value that hold for any verifier.
+
+    Raises:
+        CallFailed, TimeLimitExceeded: If the verifier's own `perturbations` raises, gives anything else, or hangs.
+    """
+    own = call_within(
+        verifier.timeout_s, lambda: list(itertools.islice(verifier.perturbations(completion, task), MOST))
+    )
+    if wrong := [each for each in own if not isinstance(each, Perturbation)]:
+        raise CallFailed(TypeError(f"perturbations() gave a {type(wrong[0]).__name__}"))
     own += [] if any(each.changes_value for each in own) else changed_numbers(completion, task)
     return [each for each in own if each.text != completion.text]
 

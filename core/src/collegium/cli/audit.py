@@ -94,6 +94,8 @@ def _print(report: AuditReport) -> None:
         click.echo(f"right answers rewritten: {report.perturbations.tried}{none}")
         _print_ids("no longer pass, though their value is the same", report.perturbations.lost)
         _print_ids("still pass, though their value is another", report.perturbations.kept)
+        if report.perturbations.errors:
+            _print_ids("the verifier could not say its rewritings", report.perturbations.errors)
     if report.exploits is not None:
         click.echo(f"completions that answer nothing: {report.exploits.tried}")
         _print_ids("pass all the same", report.exploits.passed)

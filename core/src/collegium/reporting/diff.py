@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from collegium.errors import CollegiumError, StoreError
 from collegium.recipe.source import read_yaml
 from collegium.running.directory import LOCK, RECIPE, REPORT, RunDirectory
 from collegium.running.lock import drift
@@ -24,6 +25,18 @@ def diff_runs(directory_a: Path, directory_b: Path) -> dict[str, Any]:
         ``causes``, the stages that changed themselves, each with its own scores and what it changed by.
     """
     runs = [RunDirectory.open(directory).path for directory in (directory_a, directory_b)]
+    try:
+        return _compared(runs)
+    except CollegiumError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise StoreError(
+            f"{' or '.join(map(str, runs))} does not hold what a run writes ({type(error).__name__}: {error})",
+            fix="compare two runs of the same version",
+        ) from error
+
+
+def _compared(runs: Sequence[Path]) -> dict[str, Any]:
     locks = [read_object(run / LOCK) for run in runs]
     reports = [read_object(run / REPORT) for run in runs]
     changes = [*_drift(locks), *_recipe_changes([flatten(read_yaml(run / RECIPE)[0]) for run in runs])]
