@@ -54,7 +54,11 @@ def audits(data: Path) -> Iterator[AuditSpec]:
         source="gsm8k_model_solutions.jsonl.gz", baseline=_raw, baseline_name=RAW,
     )  # fmt: skip
     yield AuditSpec(
-        "MATH-500 references against themselves", MATH, list(_itself(data / "math500.jsonl")), probes=100, source="math500.jsonl"
+        "MATH-500 references against themselves",
+        MATH,
+        list(_itself(data / "math500.jsonl")),
+        probes=100,
+        source="math500.jsonl",
     )
     rest = data / "math_test_rest.jsonl.gz"
     yield AuditSpec(
