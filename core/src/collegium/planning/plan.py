@@ -19,7 +19,7 @@ from collegium.planning.cards import check_cards
 from collegium.planning.fingerprint import file_digest, folder_digest
 from collegium.planning.fingerprints import Fingerprints
 from collegium.planning.requirements import check_requirements
-from collegium.planning.resolve import Resolver
+from collegium.planning.resolve import Resolver, kind_of
 from collegium.planning.routes import probe_routes
 from collegium.plugins.registry import Entry, Registry
 from collegium.recipe.expand import Expansion, StageNode
@@ -206,7 +206,7 @@ class _Planner:
             return None
         options = self.resolver.dump(config, node.path)
         self._check_edges(node, config, entry, rewarded=any(key.startswith("reward:") for key in self.resolver.used))
-        self._check_reward_models(node, options)
+        self._check_reward_models(node, config, options)
         stage = PlannedStage(node, entry, config, options, self._seed(node))
         for name, teacher in node.teachers.items():
             if isinstance(teacher, Use):
@@ -237,12 +237,13 @@ class _Planner:
                 (*node.path, edge), f"{entry.id} takes no `{edge}`; it takes {allowed}", "", entry.record.distribution
             )
 
-    def _check_reward_models(self, node: StageNode, options: Mapping[str, Any]) -> None:
+    def _check_reward_models(self, node: StageNode, config: StageConfig, options: Mapping[str, Any]) -> None:
         """Compare the edge `reward_models` with what the stage's reward source scores with."""
-        for name, value in options.items():
+        for name, option in type(config).model_fields.items():
+            value = options[name] if kind_of(option) == "reward" else None
             used = self.resolver.used.get(f"reward:{value.get('use')}") if isinstance(value, dict) else None
-            config = used.config_class().model_validate(value["options"]) if used else None
-            needed = config.models_needed() if isinstance(config, RewardConfig) else 0
+            reward = used.config_class().model_validate(value["options"]) if used and value else None
+            needed = reward.models_needed() if isinstance(reward, RewardConfig) else 0
             given = node.inputs.get("reward_models", [])
             if used and needed and len(given) != needed:
                 self.problem(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from collegium.component import Config, Kind, OfKind, Use
 from collegium.errors import CollegiumError, Problem
@@ -69,8 +70,7 @@ class Resolver:
         plain: dict[str, Any] = config.model_dump(mode="json")
         self._digest_contents(config, path)
         for name, field in type(config).model_fields.items():
-            kind = next((item.kind for item in field.metadata if isinstance(item, OfKind)), None)
-            kind = kind or next(_kinds(field.annotation), None)
+            kind = kind_of(field)
             value = getattr(config, name)
             if kind is not None:
                 plain[name] = self._nested(kind, value, (*path, name))
@@ -95,6 +95,12 @@ class Resolver:
         if isinstance(value, (list, tuple)):
             return [self._nested(kind, item, (*path, str(index))) for index, item in enumerate(value)]
         return None
+
+
+def kind_of(field: FieldInfo) -> Kind | None:
+    """Return the kind of component that an option names, or None."""
+    marked = next((item.kind for item in field.metadata if isinstance(item, OfKind)), None)
+    return marked or next(_kinds(field.annotation), None)
 
 
 def _kinds(annotation: Any) -> Iterator[Kind]:
