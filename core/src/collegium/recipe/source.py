@@ -63,7 +63,9 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], SourceMap]:
         where = Location(str(path), mark.line + 1 if mark else None)
         raise RecipeError(f"not valid YAML: {getattr(error, 'problem', None) or error}", where=where) from error
     except RecursionError:
-        raise RecipeError("nested too deep", fix="nest less", where=Location(str(path))) from None
+        raise RecipeError(
+            "cannot be read as a recipe: nested too deep", fix="nest less", where=Location(str(path))
+        ) from None
     if re.search(r"\$\{\s*oc\.env", text):
         line = text[: text.index("oc.env")].count("\n") + 1
         raise RecipeError(
