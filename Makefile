@@ -28,7 +28,7 @@ accept: demo
 	COLLEGIUM_ACCEPT=1 $(BIN)/python -m pytest tests/acceptance
 
 test: setup
-	$(BIN)/python -m pytest $(if $(plugin),plugins/$(plugin),-n 2 --dist loadfile $(MEMBERS))
+	$(BIN)/python -m pytest $(if $(plugin),plugins/$(plugin),-n 2 --dist loadfile -m "not engines" $(MEMBERS))
 
 # the adapters against the real libraries, which are installed beside the members
 test-adapters: setup
