@@ -86,7 +86,7 @@ def _case(name: str, completion: str, gold: str, right: bool, prompt: str = "") 
 
 
 def _raw(case: Case) -> bool:
-    """Judge with the library alone, bare texts between dollar signs, as it asks for; where it raises it passes nothing."""
+    """Judge with the library alone, bare texts between dollar signs; where it raises, it passes nothing."""
     try:
         gold, answer = (_read(text) for text in (case.reference or "", case.completion))
         return bool(verify(gold, answer, timeout_seconds=None))
