@@ -9,6 +9,7 @@ from pydantic import Field
 from collegium.component import Config, Use
 from collegium.kinds.engine import SamplingParams
 from collegium.kinds.stage import Edge
+from collegium.launch_config import LaunchConfig
 
 
 class DomainSpec(Config):
@@ -77,6 +78,8 @@ class StageJob(Config):
     """Optimizer steps between checkpoints."""
     threads: int = 1
     """CPU threads that the worker may use for tensor work."""
+    launch: LaunchConfig = LaunchConfig()
+    """How its training is spread over processes."""
     train: bool = True
     """False when the artifact is already in the store (at `directory`/output) and only its evaluation is missing."""
     model: str | None = None

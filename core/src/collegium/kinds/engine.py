@@ -50,8 +50,14 @@ class Engine(Configurable):
         """Take the policy's current weights; `version` is the optimizer step that they come from."""
         raise NotImplementedError
 
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, seed: int) -> Sequence[Generation]:
-        """Return one generation per prompt, in order; the same seed and weights give the same tokens."""
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, seeds: Sequence[int]
+    ) -> Sequence[Generation]:
+        """Return one generation per prompt, in order.
+
+        Each prompt has a seed of its own, in [0, 2^63): the same prompt, seed and weights give the same tokens, whatever
+        else is in the call, so that ranks may share the prompts and a call may be repeated.
+        """
         raise NotImplementedError
 
     def close(self) -> None:

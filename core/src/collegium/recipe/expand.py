@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from collegium.component import Use
 from collegium.errors import Problem
 from collegium.kinds.stage import Edge
+from collegium.launch_config import LaunchConfig
 from collegium.recipe.load import LoadedRecipe
 from collegium.recipe.model import GroupEntry, StageEntry
 from collegium.recipe.problems import problems_of
@@ -33,6 +34,7 @@ class StageNode:
         domains: The domains it trains on.
         inputs: Edge to node ids or model names, resolved.
         teachers: Teacher name to a node id, ``self``, or a teacher component.
+        launch: How it is spread over processes.
     """
 
     id: str
@@ -43,6 +45,7 @@ class StageNode:
     domains: tuple[str, ...]
     seed: int | None
     evaluate: bool
+    launch: LaunchConfig
     inputs: dict[Edge, list[str]] = field(default_factory=dict)
     teachers: dict[str, str | Use] = field(default_factory=dict)
 
@@ -139,7 +142,8 @@ class Expansion:
         for domain, node_id in self.members[entry.base_id()].items():
             options = {**entry.options, **raw.per.get(domain or "", {})}
             domains = (domain,) if domain else self._domains_of(entry)
-            node = StageNode(node_id, raw.use, options, entry.path, domain, domains, raw.seed, raw.evaluate)
+            launch = raw.launch or self.recipe.launch
+            node = StageNode(node_id, raw.use, options, entry.path, domain, domains, raw.seed, raw.evaluate, launch)
             for edge in (*WEIGHT_EDGES, *MANY_EDGES):
                 value = getattr(raw, edge)
                 if value is not None:

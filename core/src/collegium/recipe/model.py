@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from collegium.component import Config, OfKind, Use
 from collegium.job import ErrorPolicy, EvaluationSpec
+from collegium.launch_config import LaunchConfig
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
 
@@ -96,6 +97,8 @@ class Recipe(Config):
     """What verifier errors may cost."""
     executor: Annotated[Use, OfKind("executor")] = Use(use="collegium/in-process")
     """Where stages run."""
+    launch: LaunchConfig = LaunchConfig()
+    """How each stage's training is spread over processes and machines."""
     trackers: list[Annotated[Use, OfKind("tracker")]] = []
     """Where metrics go besides the run directory."""
     checkpoint_every: int = Field(default=20, ge=1)
@@ -131,6 +134,8 @@ class StageEntry(Config):
     """Seed of this stage; default derived from the recipe's and the stage's name."""
     evaluate: bool = True
     """Evaluate the resulting model on every domain."""
+    launch: LaunchConfig | None = None
+    """How this stage is spread, where it differs from the recipe's `launch`."""
     init_from: Any = None
     """Weights to start from: a stage or model."""
     reference: Any = None

@@ -35,6 +35,7 @@ def make_job(plan: Plan, stage: PlannedStage, directory: RunDirectory, *, train:
         directory=str(directory.stage(stage.id).resolve()),
         checkpoint_every=recipe.checkpoint_every,
         threads=recipe.threads,
+        launch=stage.node.launch,
         train=train,
         blocked=tuple(record.distribution for record in plan.registry.records if record.status == "blocked"),
     )
