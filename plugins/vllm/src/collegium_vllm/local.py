@@ -1,0 +1,151 @@
+"""The engine `vllm`: vLLM in the stage's own process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from collegium import CollegiumError
+from collegium.training.distributed import world
+from collegium.training.language_model import LanguageModel
+from collegium_vllm.config import VllmConfig
+from collegium_vllm.engine import SyncedEngine
+from collegium_vllm.errors import config_error, engine_error
+from collegium_vllm.fingerprint import WorkerFigures
+from collegium_vllm.installed import require_vllm
+from collegium_vllm.model_folder import write_model_folder
+from collegium_vllm.random_state import kept_random_state
+from collegium_vllm.runtime import Description
+from collegium_vllm.sampling import Answer, Request
+from collegium_vllm.settings import arguments, set_environment
+from collegium_vllm.transfer import files_of
+
+
+class LocalRuntime:
+    """A `vllm.LLM`.
+
+    Args:
+        config: The engine's options.
+        policy: The model whose architecture, tokenizer and device it takes.
+    """
+
+    def __init__(self, config: VllmConfig, policy: LanguageModel) -> None:
+        self._device = policy.device
+        self._in_process = config.tensor_parallel_size == 1 and _stays_in_process(on_cpu=policy.device.type == "cpu")
+        with self._calling("start"), tempfile.TemporaryDirectory(prefix="collegium-vllm-") as folder, _own_threads():
+            import vllm  # not before the environment is set
+
+            self._sampling_params: Any = vllm.SamplingParams
+            write_model_folder(policy, Path(folder))
+            self._llm: Any = vllm.LLM(folder, disable_log_stats=True, **arguments(config, policy), **_launcher())
+            self.description = Description.of(self._llm.collective_rpc("collegium_describe")[0])
+
+    def load(self, weights: Iterator[tuple[str, Tensor]]) -> None:
+        """Hand the trainer's tensors over; vLLM copies them into its own."""
+        with self._calling("take the weights"):
+            if self._in_process:
+                self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+            else:
+                with files_of(weights, None) as files:
+                    self._llm.collective_rpc("collegium_load", args=(files,))
+            if not self._llm.reset_prefix_cache():
+                raise engine_error("vLLM did not reset its prefix cache, which holds states of other weights")
+
+    def figures(self) -> Sequence[WorkerFigures]:
+        """Return each worker's figures."""
+        with self._calling("tell its weights"):
+            found: Sequence[WorkerFigures] = self._llm.collective_rpc("collegium_figures")
+            return found
+
+    def complete(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        """Complete all requests as one batch."""
+        prompts = [{"prompt_token_ids": list(each.prompt)} for each in requests]
+        parameters = [self._sampling_params(detokenize=False, **each.parameters()) for each in requests]
+        with self._calling(f"complete {len(requests)} prompts"):
+            return [_answer(output) for output in self._llm.generate(prompts, parameters, use_tqdm=False)]
+
+    def sleep(self) -> None:
+        """Move the weights to main memory and drop the key-value cache."""
+        with self._calling("sleep"):
+            self._llm.sleep(level=1)
+
+    def wake(self) -> None:
+        """Take the memory again."""
+        with self._calling("wake up"):
+            self._llm.wake_up()
+
+    def close(self) -> None:
+        """Release the model and its cache."""
+        with self._calling("close"):
+            self._llm.llm_engine.engine_core.shutdown()
+            del self._llm
+            if world().size == 1:
+                from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+
+                cleanup_dist_env_and_memory()
+
+    @contextlib.contextmanager
+    def _calling(self, what: str) -> Iterator[None]:
+        """Turn whatever vLLM raises into an `EngineError`, and keep training's random state out of it."""
+        try:
+            with kept_random_state(self._device):
+                yield
+        except CollegiumError:
+            raise
+        except Exception as error:
+            raise engine_error(
+                f"vLLM could not {what}: {type(error).__name__}: {error}",
+                fix="see the lines above it in the stage's log; `collegium resume` goes on from the last checkpoint",
+            ) from error
+
+
+class VllmEngine(SyncedEngine):
+    """Sample with vLLM in this process; each rank has its own."""
+
+    Config = VllmConfig
+
+    def start(self, policy: LanguageModel) -> LocalRuntime:
+        """Start vLLM on the policy's device."""
+        require_vllm("vllm")
+        size = self.config.tensor_parallel_size
+        if size > 1 and world().size > 1:
+            raise config_error(
+                f"tensor_parallel_size {size} in a stage of {world().size} ranks: each rank has a vLLM of its own",
+                fix="leave it at 1, or use the engine vllm-server",
+            )
+        return LocalRuntime(self.config, policy)
+
+
+def _stays_in_process(*, on_cpu: bool) -> bool:
+    """Set the environment, and tell whether vLLM's core will run in this process."""
+    set_environment(os.environ, on_cpu=on_cpu)
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    return os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0") == "0"
+
+
+def _launcher() -> dict[str, str]:
+    """Return how vLLM finds its place among ranks that a launcher has started."""
+    return {"distributed_executor_backend": "external_launcher"} if world().size > 1 else {}
+
+
+@contextlib.contextmanager
+def _own_threads() -> Iterator[None]:
+    """Put back `torch.set_num_threads`, which vLLM's CPU worker replaces for the whole process."""
+    set_num_threads = torch.set_num_threads
+    try:
+        yield
+    finally:
+        torch.set_num_threads = set_num_threads
+
+
+def _answer(output: Any) -> Answer:
+    made = output.outputs[0]
+    logprobs = [at[token].logprob for token, at in zip(made.token_ids, made.logprobs or (), strict=True)]
+    return Answer(list(made.token_ids), logprobs, made.finish_reason)

@@ -1,0 +1,96 @@
+"""A running vLLM as the engines use it, in process or served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from collegium_vllm.errors import config_error, engine_error
+from collegium_vllm.fingerprint import WorkerFigures
+from collegium_vllm.sampling import Answer, Request
+
+LOGPROBS_MODE = "processed_logprobs"
+"""Log-probs under the distribution that was sampled from: after temperature and top-p."""
+GENERATION_CONFIG = "vllm"
+"""vLLM's own defaults, not those in the model's folder, which may add stop tokens or penalties."""
+EXTENSION = "collegium_vllm.worker_extension.CollegiumWorker"
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a running vLLM says about itself."""
+
+    dtype: torch.dtype
+    device: str
+    max_model_len: int
+
+    @classmethod
+    def of(cls, said: Any) -> Description:
+        """Read what a worker's `collegium_describe` returned.
+
+        Raises:
+            EngineError: If this vLLM would not do what the trainer needs.
+        """
+        needed = {"logprobs_mode": LOGPROBS_MODE, "generation_config": GENERATION_CONFIG}
+        try:
+            for option, value in needed.items():
+                if said[option] != value:
+                    flag = option.replace("_", "-")
+                    raise engine_error(
+                        f"vLLM runs with {option} {said[option]!r}, expected {value!r}",
+                        fix=f"start the server with --{flag} {value}",
+                    )
+            if said["tensor_parallel_size"] > said["key_value_heads"]:
+                raise engine_error(
+                    f"tensor_parallel_size {said['tensor_parallel_size']} exceeds the model's {said['key_value_heads']} "
+                    "key-value heads: vLLM then copies some, and the weights cannot be checked",
+                    fix=f"use at most {said['key_value_heads']}",
+                )
+            return cls(DTYPES[said["dtype"]], said["device"], said["max_model_len"])
+        except (KeyError, TypeError) as error:
+            raise engine_error(
+                f"vLLM describes itself as {str(said)[:200]}",
+                fix="let trainer and server have the same version of collegium-vllm",
+            ) from error
+
+    def check_sleep(self, *, wanted: bool) -> None:
+        """Check that vLLM can sleep if it shall.
+
+        Raises:
+            ConfigError: If it cannot.
+        """
+        if wanted and self.device == "cpu":
+            raise config_error(
+                "sleep_between needs a GPU: on a CPU vLLM has no memory of an accelerator to give back",
+                fix="leave sleep_between out",
+            )
+
+
+class Runtime(Protocol):
+    """One vLLM that has been started, or attached."""
+
+    description: Description
+
+    def load(self, weights: Iterator[tuple[str, Tensor]]) -> None:
+        """Replace the weights, in place, by these, which are in the engine's precision; drop what is cached of others."""
+
+    def figures(self) -> Sequence[WorkerFigures]:
+        """Return the figures of the weights that each worker holds."""
+
+    def complete(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        """Return one answer per request, in order."""
+
+    def sleep(self) -> None:
+        """Give the accelerator's memory back; weights wait in main memory."""
+
+    def wake(self) -> None:
+        """Take the memory again."""
+
+    def close(self) -> None:
+        """End it, if it was started here."""

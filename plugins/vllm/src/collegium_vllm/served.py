@@ -1,0 +1,182 @@
+"""The engine `vllm-server`: a vLLM server that the stage starts, or one that runs already."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from collegium import EngineError
+from collegium.training.distributed import world
+from collegium.training.language_model import LanguageModel
+from collegium_vllm.client import Client
+from collegium_vllm.config import VllmServerConfig
+from collegium_vllm.engine import SyncedEngine
+from collegium_vllm.errors import config_error, engine_error
+from collegium_vllm.fingerprint import WorkerFigures
+from collegium_vllm.installed import require_vllm
+from collegium_vllm.model_folder import write_model_folder
+from collegium_vllm.runtime import EXTENSION, GENERATION_CONFIG, LOGPROBS_MODE, Description
+from collegium_vllm.sampling import Answer, Request
+from collegium_vllm.server_process import ServerProcess, free_port
+from collegium_vllm.settings import arguments, set_environment
+from collegium_vllm.transfer import files_of
+
+END_S = 10.0
+"""Seconds in which a server that is about to end does so after a request has failed."""
+HOW_TO_SERVE = (
+    "start it, with collegium-vllm installed beside vLLM, as VLLM_SERVER_DEV_MODE=1 "
+    "python -m vllm.entrypoints.openai.api_server --model MODEL "
+    f"--worker-extension-cls {EXTENSION} --logprobs-mode {LOGPROBS_MODE} --generation-config {GENERATION_CONFIG}"
+)
+
+
+class ServedRuntime:
+    """A server and, if it was started here, its process.
+
+    Args:
+        config: The engine's options.
+        client: Connected to the server.
+        process: The server, if it was started here by this rank.
+    """
+
+    def __init__(self, config: VllmServerConfig, client: Client, process: ServerProcess | None) -> None:
+        self._config = config
+        self._client = client
+        self._process = process
+        client.explain = self._explain
+        try:
+            self._model = client.model()
+            self.description = Description.of(self._handshake())
+        except BaseException:
+            self.close()
+            raise
+
+    def load(self, weights: Iterator[tuple[str, Tensor]]) -> None:
+        """Pass the weights through files."""
+        with files_of(weights, self._config.transfer_dir) as files:
+            self._client.call_workers("collegium_load", files)
+        self._client.reset_prefix_cache()
+
+    def figures(self) -> Sequence[WorkerFigures]:
+        """Return each worker's figures."""
+        return self._client.call_workers("collegium_figures")
+
+    def complete(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        """Complete the requests, many at once."""
+        return self._client.complete(self._model, requests)
+
+    def sleep(self) -> None:
+        """Let the server give its accelerators' memory back."""
+        self._client.sleep()
+
+    def wake(self) -> None:
+        """Let the server take the memory again."""
+        self._client.wake()
+
+    def close(self) -> None:
+        """Close the connections, and stop the server if it was started here."""
+        self._client.close()
+        if self._process is not None:
+            self._process.stop()
+
+    def _handshake(self) -> object:
+        try:
+            return self._client.call_workers("collegium_describe")[0]
+        except EngineError as error:
+            if self._process is not None:
+                raise
+            raise engine_error(f"{error.problems[0].what}; its weights cannot be updated", fix=HOW_TO_SERVE) from error
+
+    def _explain(self, what: str) -> EngineError:
+        """Return the error of a failed request: the server's end and the end of its log, where they are known."""
+        if self._process is None:
+            return engine_error(
+                f"the server at {self._client.url} {what}",
+                fix="look at its log; `collegium resume` goes on from the last checkpoint once it serves again",
+            )
+        state = "has ended, and" if self._process.has_ended(END_S) else "runs, but"
+        return self._process.error(f"the vLLM server {state} {what}")
+
+
+class VllmServerEngine(SyncedEngine):
+    """Sample with a vLLM server, which all ranks share."""
+
+    Config = VllmServerConfig
+    served = True
+
+    def start(self, policy: LanguageModel) -> ServedRuntime:
+        """Start the server on rank 0, or attach to the one at `url`."""
+        config: VllmServerConfig = self.config
+        if config.url is not None:
+            return ServedRuntime(config, _client(config, config.url, _key(config)), None)
+        process, address = _start(config, policy) if world().is_main else (None, None)
+        url, key = world().from_main(address) or ("", "")
+        return ServedRuntime(config, _client(config, url, key), process)
+
+
+def _start(config: VllmServerConfig, policy: LanguageModel) -> tuple[ServerProcess, tuple[str, str]]:
+    """Start a server and wait until it is healthy; return it, its URL and its key."""
+    require_vllm("vllm-server")
+    port, key = config.port or free_port(), secrets.token_urlsafe(24)
+    folder = Path(tempfile.mkdtemp(prefix="collegium-vllm-"))
+    model = folder / "model"
+    write_model_folder(policy, model)
+    process = ServerProcess(command(config, policy, model, port), _environment(config, policy, key), folder, [key])
+    url = f"http://127.0.0.1:{port}"
+    client = _client(config, url, key)
+    with contextlib.closing(client):
+        process.wait_until(client.is_healthy, config.startup_timeout_s)
+    return process, (url, key)
+
+
+def command(config: VllmServerConfig, policy: LanguageModel, model: Path, port: int) -> list[str]:
+    """Return the server's command line."""
+    line = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
+    line += ["--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log"]
+    for name, value in arguments(config, policy).items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            line.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            line += [f"--{flag}", str(value)]
+    return line
+
+
+def _environment(config: VllmServerConfig, policy: LanguageModel, key: str) -> dict[str, str]:
+    environment = dict(os.environ)
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        environment.pop(name, None)  # the server is no rank of the stage
+    set_environment(environment, on_cpu=policy.device.type == "cpu")
+    if config.devices is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = config.devices
+    return {**environment, "VLLM_SERVER_DEV_MODE": "1", "VLLM_API_KEY": key}
+
+
+def _client(config: VllmServerConfig, url: str, key: str | None) -> Client:
+    return Client(
+        url, key, timeout=config.request_timeout_s, retries=config.retries, concurrency=config.concurrency
+    )  # fmt: skip
+
+
+def _key(config: VllmServerConfig) -> str | None:
+    """Return the API key from the environment.
+
+    Raises:
+        ConfigError: If the variable that the options name is not set.
+    """
+    if config.api_key_env is None:
+        return None
+    key = os.environ.get(config.api_key_env)
+    if not key:
+        raise config_error(
+            f"api_key_env names the environment variable {config.api_key_env}, which is not set",
+            fix=f"export {config.api_key_env}=... where the stage runs, or leave api_key_env out",
+        )
+    return key
