@@ -28,6 +28,8 @@ class LaunchConfig(Config):
     """Keep one activation per layer and compute the others again in the backward pass."""
     compile: bool = False
     """Compile the decoder's layers with `torch.compile`."""
+    device_memory_gb: float | None = Field(default=None, gt=0)
+    """Memory of one accelerator, in GiB; the plan warns where its estimate is larger."""
 
     @property
     def ranks(self) -> int:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from collegium.errors import PolicyError
 
@@ -57,6 +58,17 @@ def _faults(folder: Path) -> Iterator[str]:
         fault = _safetensors_fault(file)
         if fault:
             yield f"{file.name} {fault}"
+
+
+def safetensors_headers(folder: Path) -> list[dict[str, Any]]:
+    """Return the headers of a folder's safetensors files: each tensor's name to its `dtype` and `shape`."""
+    headers = []
+    for file in sorted(folder.glob("*.safetensors")):
+        with open(file, "rb") as content:
+            header = json.loads(content.read(int.from_bytes(content.read(8), "little")))
+        header.pop("__metadata__", None)
+        headers.append(header)
+    return headers
 
 
 def _safetensors_fault(file: Path) -> str | None:

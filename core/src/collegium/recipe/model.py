@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from collegium.component import Config, OfKind, Use
 from collegium.job import ErrorPolicy, EvaluationSpec
 from collegium.launch_config import LaunchConfig
+from collegium.recipe.shape import ModelShape
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
 
@@ -55,6 +56,8 @@ class ModelConfig(Config):
 
     path: str
     """Local folder (relative to the current directory) or hub name."""
+    shape: ModelShape | None = None
+    """Its sizes, for the plan's estimate of memory where `path` is a hub name: the hub is not asked."""
 
 
 class AdmissionConfig(Config):

@@ -7,13 +7,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from collegium.planning.estimate import estimate
 from collegium.planning.plan import Plan, PlannedStage
+from collegium.planning.resources import StageResources
 from collegium.planning.routes import teacher_label
+from collegium.reporting.resources import describe_resources, resources_table, unknowns, warnings
 from collegium.store import Store
 
 
 def describe_plan(plan: Plan, store: Store | None) -> dict[str, Any]:
-    """Return the plan as plain data: stages, routes, packages, what is cached."""
+    """Return the plan as plain data: stages, routes, resources, packages, what is cached."""
+    needs = estimate(plan)
     records = {entry.record.distribution: entry.record for entry in plan.entries.values()}
     return {
         "recipe": plan.recipe.name,
@@ -24,7 +28,7 @@ def describe_plan(plan: Plan, store: Store | None) -> dict[str, Any]:
             name: {"task": spec.task.use, "verifier": spec.verifier.use, "files": list(plan.data_digests[name])}
             for name, spec in plan.domains.items()
         },
-        "stages": [_stage(stage, store) for stage in plan.stages.values()],
+        "stages": [_stage(stage, store, needs[stage.id]) for stage in plan.stages.values()],
         "packages": [
             {
                 "distribution": record.distribution,
@@ -41,7 +45,7 @@ def describe_plan(plan: Plan, store: Store | None) -> dict[str, Any]:
     }
 
 
-def _stage(stage: PlannedStage, store: Store | None) -> dict[str, Any]:
+def _stage(stage: PlannedStage, store: Store | None, needs: StageResources) -> dict[str, Any]:
     return {
         "id": stage.id,
         "use": stage.entry.id,
@@ -50,6 +54,7 @@ def _stage(stage: PlannedStage, store: Store | None) -> dict[str, Any]:
         "teachers": {name: teacher_label(teacher) for name, teacher in stage.teachers.items()},
         "routes": dict(stage.routes),
         "produces": stage.config.produces,
+        "resources": describe_resources(needs),
         "fingerprint": stage.fingerprint,
         "cached": store is not None and store.has(stage.fingerprint),
         "evaluated": store is not None
@@ -84,6 +89,7 @@ def print_plan(described: dict[str, Any]) -> None:
         stages.add_row(stage["id"], stage["use"], inputs or "-", ", ".join(stage["domains"]), state)
     console.print(stages)
     _print_routes(console, described)
+    _print_resources(console, described)
     domains = _table("domains", "domain", "tasks", "verifier", "files")
     for name, domain in described["domains"].items():
         domains.add_row(name, domain["task"], domain["verifier"], ", ".join(domain["files"]) or "generated")
@@ -93,6 +99,15 @@ def print_plan(described: dict[str, Any]) -> None:
         components = ", ".join(package["components"])
         packages.add_row(package["distribution"], package["version"], str(package["api"]), components)
     console.print(packages)
+
+
+def _print_resources(console: Console, described: dict[str, Any]) -> None:
+    rows = [(stage["id"], stage["resources"]) for stage in described["stages"]]
+    console.print(resources_table(rows))
+    for line in unknowns(rows):
+        console.print(line, highlight=False, markup=False)
+    for line in warnings(rows):
+        console.print(line, style="bold red", highlight=False, markup=False)
 
 
 def _print_routes(console: Console, described: dict[str, Any]) -> None:

@@ -1,0 +1,186 @@
+"""The estimate of one stage, from its validated options and the shapes of its models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from collegium.component import Use
+from collegium.planning import memory
+from collegium.planning.engines import NO_ENGINE, engine_memory
+from collegium.planning.memory import GIB, WIDTH
+from collegium.planning.resources import StageResources, launcher_of
+from collegium.planning.shapes import Shapes, Unknown
+from collegium.planning.workload import Workload, workload_of
+from collegium.recipe.shape import ModelShape
+from collegium.training.optimizer_config import OptimizerConfig
+from collegium.training.rollout_config import RolloutConfig
+
+if TYPE_CHECKING:
+    from collegium.planning.plan import Plan, PlannedStage
+
+CHUNK = 1024
+"""Tokens whose logits log-probs hold at once: `collegium.training.logprobs.CHUNK`."""
+Part = int | Unknown
+"""Bytes, or why they are unknown."""
+
+
+def estimate(plan: Plan) -> dict[str, StageResources]:
+    """Return what each of a plan's stages needs."""
+    estimator = Estimator(plan)
+    return {stage.id: estimator.of(stage) for stage in plan.stages.values()}
+
+
+class Estimator:
+    """Estimates the stages of a plan.
+
+    Args:
+        plan: The plan.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.shapes = Shapes(plan)
+
+    def of(self, stage: PlannedStage) -> StageResources:
+        """Return what a stage needs."""
+        launch, config = stage.node.launch, stage.config
+        engine = stage.options.get("engine")
+        known: dict[str, Any] = {
+            "launcher": launcher_of(launch, self.plan.executor.use),
+            "ranks": launch.ranks,
+            "engine": engine["use"] if isinstance(engine, Mapping) else None,
+            "capacity": None if launch.device_memory_gb is None else int(launch.device_memory_gb * GIB),
+        }
+        if not isinstance(config, OptimizerConfig):
+            why = f"{stage.entry.id} takes no optimizer steps that the core knows of"
+            return StageResources(**known, unknown={"stage": why})
+        shape = self.shapes.of(stage.id)
+        if isinstance(shape, Unknown):
+            return StageResources(**known, unknown={"weights": shape.reason})
+        return self._trained(stage, config, shape, known)
+
+    def _trained(
+        self, stage: PlannedStage, config: OptimizerConfig, shape: ModelShape, known: dict[str, Any]
+    ) -> StageResources:
+        """Estimate a stage with gradient steps whose model is known."""
+        work = workload_of(stage, config, shape)
+        parts: dict[str, Part] = {"loading": shape.count * 4}
+        states = memory.states(shape, stage.node.launch, config.precision, _trained_weights(config, shape))
+        parts |= {name: getattr(states, name) for name in ("weights", "working", "gradients", "optimizer")}
+        parts |= self._passes(stage, config, shape, work)
+        parts |= self._teachers(stage, config, shape, work)
+        parts["reference"] = shape.count * 4 if _reads_reference(stage) else 0
+        engine = engine_memory(stage, config, shape) if isinstance(config, RolloutConfig) else NO_ENGINE
+        parts |= {"engine_weights": engine.weights, "kv_cache": engine.cache, "sampling": engine.sampling}
+        waiting = parts.pop("host")
+        return StageResources(
+            **known,
+            model=self._name(stage),
+            parameters=shape.count,
+            tokens_per_step=None if isinstance(work, Unknown) else work.tokens_per_step,
+            tokens_per_rollouts=None if isinstance(work, Unknown) else work.tokens_per_rollouts,
+            bytes={name: None if isinstance(part, Unknown) else part for name, part in parts.items()},
+            engine_keeps=engine.keeps,
+            host=None if isinstance(waiting, Unknown) else states.host + waiting,
+            unknown={name: part.reason for name, part in parts.items() if isinstance(part, Unknown)},
+        )
+
+    def _name(self, stage: PlannedStage) -> str:
+        """Return the model of `models` or the stage that a stage's weights come from at first."""
+        name = stage.id
+        while name in self.plan.stages and (found := self.plan.stages[name].node.inputs.get("init_from")):
+            name = found[0]
+        return name
+
+    # The passes
+
+    def _passes(
+        self, stage: PlannedStage, config: OptimizerConfig, shape: ModelShape, work: Workload | Unknown
+    ) -> dict[str, Part]:
+        """Return activations and logits of the update."""
+        if isinstance(work, Unknown):
+            return {"activations": work, "logits": work}
+        if shape.active_intermediate is None:
+            why = Unknown("of its experts, a token meets a number that is not given: give active_parameters")
+            return {"activations": why, "logits": self._logits(stage, shape, work)}
+        launch = stage.node.launch
+        activations = memory.activations(
+            shape, work.rows, work.length, memory.mode_of(launch, config.precision),
+            padded=work.padded, checkpointing=launch.gradient_checkpointing,
+        )  # fmt: skip
+        return {"activations": activations, "logits": self._logits(stage, shape, work)}
+
+    def _logits(self, stage: PlannedStage, shape: ModelShape, work: Workload) -> int:
+        chunk = _loss_chunk(stage)
+        most = min(chunk or CHUNK, work.rows * work.length)
+        head = shape.embeddings * 4 if chunk is not None else 0  # the teacher's, beside the student's
+        return memory.logits(shape, most, teacher=chunk is not None) + head
+
+    # Teachers
+
+    def _teachers(
+        self, stage: PlannedStage, config: OptimizerConfig, shape: ModelShape, work: Workload | Unknown
+    ) -> dict[str, Part]:
+        """Return the largest teacher, for one is on the device at a time, and what waits of them in main memory."""
+        if not stage.teachers:
+            return {"teachers": 0, "host": 0}
+        found = [self._teacher(stage, name) for name in sorted(stage.teachers)]
+        missing = next((each for each in found if isinstance(each, Unknown)), None)
+        if missing is not None:
+            return {"teachers": missing, "host": missing}
+        local = [each for each in found if isinstance(each, ModelShape)]
+        if not local:
+            return {"teachers": 0, "host": 0}
+        largest = max(each.count * WIDTH[each.dtype] for each in local)
+        waiting = sum(each.count * WIDTH[each.dtype] for each in local)
+        if _loss_chunk(stage) is None or not isinstance(config, RolloutConfig):
+            return {"teachers": largest, "host": waiting}
+        if isinstance(work, Unknown):
+            return {"teachers": work, "host": work}
+        width = max(each.hidden * WIDTH[each.dtype] for each in local)
+        own = -(-config.prompts * config.group // stage.node.launch.ranks) * config.sampling.max_tokens
+        heads = sum(each.embeddings * WIDTH[each.dtype] for each in local)
+        return {"teachers": largest + own * width, "host": waiting + own * width + heads}
+
+    def _teacher(self, stage: PlannedStage, name: str) -> ModelShape | int | Unknown:
+        """Return a teacher's shape, 0 for one that is served elsewhere."""
+        teacher = stage.teachers[name]
+        if isinstance(teacher, str):
+            start = stage.node.inputs.get("init_from", [])
+            return self.shapes.of(start[0] if teacher == "self" and start else teacher)
+        return self._component(teacher)
+
+    def _component(self, teacher: Use) -> ModelShape | int | Unknown:
+        if teacher.options.get("url"):
+            return 0
+        path = teacher.options.get("path")
+        if path is None:
+            return Unknown(f"the core does not know what the teacher {teacher.use} holds")
+        return self.shapes.of_path(str(path))
+
+
+def _trained_weights(config: OptimizerConfig, shape: ModelShape) -> int | None:
+    """Return how many weights an adapter trains; None where all are trained."""
+    del config, shape
+    return None
+
+
+def _reads_reference(stage: PlannedStage) -> bool:
+    """Tell whether a stage scores with a frozen reference: its edge is given, or its loss or terms ask for one."""
+    if stage.node.inputs.get("reference"):
+        return True
+    loss = getattr(stage.config, "loss", None)
+    if getattr(loss, "needs_reference", False):
+        return True
+    used = [stage.options.get("loss"), *(stage.options.get("advantages") or ())]
+    terms = [use for use in used if isinstance(use, Mapping) and isinstance(use.get("options"), Mapping)]
+    return any(use["options"].get("kl_coefficient") or str(use["use"]).endswith("/kl") for use in terms)
+
+
+def _loss_chunk(stage: PlannedStage) -> int | None:
+    """Return the option `chunk` of a loss over the whole vocabulary, which reads the teachers' hidden states."""
+    loss = stage.options.get("loss")
+    options = loss.get("options") if isinstance(loss, Mapping) else None
+    chunk = options.get("chunk") if isinstance(options, Mapping) else None
+    return chunk if isinstance(chunk, int) else None
