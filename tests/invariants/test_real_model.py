@@ -62,8 +62,12 @@ def backward(policy, batch, loss, size, aggregation="sequence-mean", constant=No
     total = 0.0
     for rows in micro_batches(batch, size):
         part = batch.select(rows)
-        streams, _ = policy_streams(policy, part, loss.needs)
-        value = (part.token_weights * loss.per_token(streams).loss).sum()
+
+        def read(states, head, bias, part=part):
+            streams, _ = policy_streams(part, states, head, bias, loss.needs)
+            return (part.token_weights * loss.per_token(streams).loss).sum()
+
+        value = policy.read_completions(part, read)
         value.backward()
         total += value.item()
     return total, [parameter.grad.clone() for parameter in policy.parameters()]

@@ -1,6 +1,7 @@
 """The worker: one stage job in a process of its own.
 
 ``python -m collegium.worker JOB.json FD`` writes one JSON line per event, and the outcome last, to the descriptor FD.
+Started by torchrun, ``python -m collegium.worker JOB.json`` is one of the job's ranks (see `collegium.ranks`).
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from collegium.errors import CollegiumError
 from collegium.exit_guard import exit_refused
 from collegium.job import StageEvent, StageJob, StageOutcome
 from collegium.plugins.registry import Registry
+from collegium.ranks import RankFile, rank_of, run_ranks
 
 PR_SET_PDEATHSIG = 1
 
 
 def run_guarded(job: StageJob, listener: Callable[[StageEvent], None]) -> StageOutcome:
-    """Run a job; whatever goes wrong becomes a failed outcome with its owner."""
+    """Run a job; whatever goes wrong becomes a failed outcome with its owner. Its ranks, if it has any, are started."""
+    if job.train and job.launch.strategy != "single" and rank_of(os.environ) is None:
+        return run_ranks(job, listener)
     try:
         from collegium.training.execute import run_job
     except ModuleNotFoundError as error:
@@ -52,10 +56,13 @@ def die_with_parent() -> None:
         os._exit(1)
 
 
-def main(job_path: str, descriptor: str) -> NoReturn:
+def main(job_path: str, descriptor: str = "") -> NoReturn:
     """Run the job in a file, and end the process; the exit code is 0 whenever an outcome was written."""
     die_with_parent()
     job = StageJob.model_validate_json(Path(job_path).read_text(encoding="utf-8"))
+    rank = rank_of(os.environ)
+    if rank is not None:
+        _run_rank(job, RankFile(Path(job_path).parent / f"{rank}.jsonl"))
     guard = threading.Lock()
     with open(int(descriptor), "w", encoding="utf-8", buffering=1) as channel:
 
@@ -68,6 +75,15 @@ def main(job_path: str, descriptor: str) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # a thread that a plugin left behind must not keep the worker alive
+
+
+def _run_rank(job: StageJob, file: RankFile) -> NoReturn:
+    """Run the job as one of its ranks; the exit code tells torchrun whether the others may go on."""
+    outcome = run_guarded(job, lambda event: file.write("event", event.model_dump_json()))
+    file.write("outcome", outcome.model_dump_json())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0 if outcome.status == "completed" else 1)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from collegium.training.language_model import HiddenStates
+from collegium.training.language_model import LanguageModel
 from collegium.training.packing_probe import keeps_apart
 
 SIZES = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -30,7 +30,7 @@ def probe(architecture: str, sizes: dict[str, int]) -> bool:
     for weight in model.parameters():
         if weight.ndim > 1:
             torch.nn.init.normal_(weight, std=0.3)
-    return keeps_apart(HiddenStates(model), 50, torch.device("cpu"), torch.float32)
+    return keeps_apart(LanguageModel(model, None).hidden_states, 50, torch.device("cpu"), torch.float32)
 
 
 @pytest.mark.parametrize("architecture", PACKS)

@@ -45,7 +45,7 @@ def rollouts(policy: LanguageModel, count: int = 12) -> RolloutBatch:
     engine = TransformersEngine()
     engine.sync(policy, 0)
     prompts = [[2 + index % 5] * (1 + index % 4) for index in range(count - 1)] + [[9, 9]]
-    made = list(engine.generate(prompts, SamplingParams(max_tokens=9), seed=3))
+    made = list(engine.generate(prompts, SamplingParams(max_tokens=9), range(len(prompts))))
     batch = collate(prompts, made, [Sample(Task(f"t{i}", "")) for i in range(count)], [], pad_id=0)
     batch.advantage = torch.linspace(-1, 1, count)[:, None] * batch.completion_mask
     return batch
@@ -128,7 +128,7 @@ def test_a_gradient_longer_than_the_limit_is_clipped():
         policy = toy_model()
         config = RolloutConfig(max_grad_norm=limit, lr=1.0)
         trainer = Trainer(policy, config, 10)
-        trainer.optimizer = torch.optim.SGD(policy.parameters(), lr=1.0)
+        trainer.strategy.optimizer = torch.optim.SGD(policy.parameters(), lr=1.0)
         before = [weight.detach().clone() for weight in policy.parameters()]
         metrics = PolicyUpdate(trainer, PolicyGradient(), config)(rollouts(policy), random.Random(0))
         moved = torch.cat([(a - b).flatten() for a, b in zip(before, policy.parameters(), strict=True)]).detach()

@@ -150,7 +150,7 @@ class BadEngine(Engine):
     def sync(self, policy: LanguageModel, version: int) -> None:
         """Need no weights."""
 
-    def generate(self, prompts: Any, sampling: Any, seed: int) -> Any:
+    def generate(self, prompts: Any, sampling: Any, seeds: Any) -> Any:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -168,4 +168,4 @@ class BadEngine(Engine):
 )
 def test_a_malformed_engine_is_named(answer, said):
     with pytest.raises(EngineError, match=f"BadEngine {said}"):
-        generate(BadEngine(answer), [[2]], RolloutConfig().sampling, seed=0)
+        generate(BadEngine(answer), [[2]], RolloutConfig().sampling, [0])

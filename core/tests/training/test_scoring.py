@@ -72,7 +72,7 @@ def rollouts(student: LanguageModel, domains: str = "abcacbabca") -> RolloutBatc
     prompts = [[2 + index % 5] * (1 + index % 4) for index in range(len(domains))]
     engine = TransformersEngine()
     engine.sync(student, 0)
-    made = list(engine.generate(prompts, SamplingParams(max_tokens=9), seed=3))
+    made = list(engine.generate(prompts, SamplingParams(max_tokens=9), range(len(prompts))))
     samples = [Sample(Task(str(i), "", domain=domain)) for i, domain in enumerate(domains)]
     return collate(prompts, made, samples, [], pad_id=0)
 
@@ -220,7 +220,7 @@ def test_the_handshake_refuses_another_temperature():
         policy.head.mul_(8.0)
     engine = TransformersEngine()
     engine.sync(policy, 0)
-    made = list(engine.generate([[2]] * 8, SamplingParams(max_tokens=8, temperature=0.5), seed=0))
+    made = list(engine.generate([[2]] * 8, SamplingParams(max_tokens=8, temperature=0.5), range(8)))
     batch = collate([[2]] * 8, made, [Sample(Task(str(i), "")) for i in range(8)], [], pad_id=0)
     with pytest.raises(EngineError, match="disagree"):
         check_handshake(policy, batch, tolerance=0.05)

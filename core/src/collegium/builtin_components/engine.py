@@ -24,13 +24,15 @@ class TransformersEngine(Engine):
     Config = TransformersEngineConfig
 
     def sync(self, policy: LanguageModel, version: int) -> None:
-        """Sample from `policy` from now on."""
-        self._policy = policy
+        """Sample from `policy` from now on; where its weights are split over ranks, from a copy of them."""
+        self._policy = policy.whole()
         self._version = version
 
     @torch.no_grad()
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, seed: int) -> Sequence[Generation]:
-        """Return one generation per prompt; depends on nothing but prompts, weights, sampling and seed.
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, seeds: Sequence[int]
+    ) -> Sequence[Generation]:
+        """Return one generation per prompt; each depends on nothing but its prompt and seed, the weights and `sampling`.
 
         Raises:
             EngineError: If there is no policy yet, a prompt is empty, or a completion may not fit the model's context.
@@ -43,14 +45,13 @@ class TransformersEngine(Engine):
             raise EngineError(f"prompts {empty[:5]} have no token", fix="give each task a prompt", owner="collegium")
         check_room(policy, prompts, sampling)
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-        random = torch.Generator(device=policy.device).manual_seed(seed)
         made: dict[int, Generation] = {}
         training = policy.model.training
         policy.model.eval()
         try:
             for start in range(0, len(order), self.config.batch):
                 rows = order[start : start + self.config.batch]
-                decoding = _Decoding(policy, [prompts[row] for row in rows], sampling, random)
+                decoding = _Decoding(policy, [prompts[row] for row in rows], sampling, [seeds[row] for row in rows])
                 made.update(zip(rows, decoding.run(self._version), strict=True))
         finally:
             policy.model.train(training)
@@ -76,11 +77,11 @@ class _Decoding:
     """One batch being decoded. Rows: ``R`` still in the batch, of which `running` are unfinished."""
 
     def __init__(
-        self, policy: LanguageModel, prompts: list[Sequence[int]], sampling: SamplingParams, random: torch.Generator
+        self, policy: LanguageModel, prompts: list[Sequence[int]], sampling: SamplingParams, seeds: list[int]
     ) -> None:
         self.policy = policy
         self.sampling = sampling
-        self.random = random
+        self.noise = uniforms(seeds, sampling.max_tokens).to(policy.device)
         self.stop = torch.tensor(sorted(policy.stop_ids), device=policy.device)
         self.cache = DynamicCache(config=policy.model.config)
         self.prompts = [tuple(prompt) for prompt in prompts]
@@ -98,7 +99,7 @@ class _Decoding:
         """Decode to the end and return the generations in the order of the prompts."""
         logits, positions = self._read_prompts()
         for step in range(self.sampling.max_tokens):
-            chosen, logprobs = self._choose(logits)
+            chosen, logprobs = self._choose(logits, step)
             self.sampled[self.rows, step], self.logprobs[self.rows, step] = chosen, logprobs
             self._finish(chosen, step)
             if not self.running.any():
@@ -140,14 +141,14 @@ class _Decoding:
         hidden = output.last_hidden_state[:, -1]
         return torch.nn.functional.linear(hidden, self.policy.head, self.policy.head_bias).float()
 
-    def _choose(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def _choose(self, logits: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Return the next token of each row and its log-prob under the distribution it was drawn from, ``[R]`` each."""
         if self.sampling.temperature == 0:
             return logits.argmax(dim=-1), torch.zeros(len(logits), device=logits.device)
         logprobs = torch.log_softmax(logits / self.sampling.temperature, dim=-1)
         if self.sampling.top_p < 1:
             logprobs = keep_nucleus(logprobs, self.sampling.top_p)
-        chosen = torch.multinomial(logprobs.exp(), 1, generator=self.random)
+        chosen = draw(logprobs, self.noise[self.rows, step])
         return chosen[:, 0], logprobs.gather(1, chosen)[:, 0]
 
     def _finish(self, chosen: Tensor, step: int) -> None:
@@ -174,6 +175,20 @@ class _Decoding:
             )
             for row, (length, stopped) in enumerate(zip(self.lengths.tolist(), self.stopped.tolist(), strict=True))
         ]
+
+
+def uniforms(seeds: Sequence[int], count: int) -> Tensor:
+    """Return `count` numbers in [0, 1) from each seed, ``[len(seeds), count]`` float64; the same on every device."""
+    rows = [torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) for seed in seeds]
+    return torch.stack(rows)
+
+
+def draw(logprobs: Tensor, noise: Tensor) -> Tensor:
+    """Draw a token of each row by inverting its cumulative distribution at `noise`, ``[R, V]`` and ``[R]`` to ``[R, 1]``."""
+    cumulative = logprobs.double().exp().cumsum(dim=-1)
+    # Rounding may leave the total a little below or above 1; a token of probability 0 is never the first above.
+    wanted = noise[:, None] * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, wanted, right=True).clamp_max(logprobs.shape[1] - 1)
 
 
 def keep_nucleus(logprobs: Tensor, top_p: float) -> Tensor:

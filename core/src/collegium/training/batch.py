@@ -161,6 +161,19 @@ def collate(
     )
 
 
+def deal(batch: RolloutBatch, ranks: int) -> list[list[int]]:
+    """Return the rows that each rank scores and trains on: whole groups of a prompt, in blocks, where there are enough."""
+    groups = list(dict.fromkeys(batch.groups.tolist()))
+    whole = len(groups) >= ranks
+    place = {group: index for index, group in enumerate(groups)}
+    places = [place[group] for group in batch.groups.tolist()] if whole else list(range(len(batch)))
+    count = len(groups) if whole else len(batch)
+    dealt: list[list[int]] = [[] for _ in range(ranks)]
+    for row, at in enumerate(places):
+        dealt[at * ranks // count].append(row)
+    return dealt
+
+
 def rewards_of(verdicts: Sequence[Verdict]) -> list[float]:
     """Return each verdict's value; NaN for `Abstain` and `Error`."""
     return [verdict.value if isinstance(verdict, Score) else NO_REWARD for verdict in verdicts]

@@ -25,6 +25,7 @@ from collegium.kinds.verifier import Verifier
 from collegium.plugins.lifecycle import notify
 from collegium.task import Demonstration, Sample, Split, Task
 from collegium.training.checkpoint import Checkpoints
+from collegium.training.distributed import world
 from collegium.training.journal import Journal, finite
 from collegium.verdict import Score, Verdict
 
@@ -105,6 +106,8 @@ class StageContext:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.checkpoints = Checkpoints(self.directory / "checkpoints")
         self.journal = Journal(self.directory)
+        self.world = world()
+        """The stage's ranks. The first one writes files and reports; a method that does either does nothing elsewhere."""
         self.rollouts = 0
         """Completions sampled so far in this stage."""
         self.tokens_generated = 0
@@ -228,6 +231,8 @@ class StageContext:
 
     def emit(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
         """Report one optimizer step: to the journal, the listener and the plugins' hooks."""
+        if not self.world.is_main:
+            return
         numbers = finite(metrics)
         self.journal.metrics(step, numbers)
         self.listener(StageEvent(stage=self.job.id, kind="step", step=step, total=total, metrics=numbers))
@@ -235,10 +240,13 @@ class StageContext:
 
     def message(self, text: str) -> None:
         """Tell the listener something in words."""
-        self.listener(StageEvent(stage=self.job.id, kind="message", text=text))
+        if self.world.is_main:
+            self.listener(StageEvent(stage=self.job.id, kind="message", text=text))
 
     def write_samples(self, step: int, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> None:
         """Write some judged samples down, and hand all of them to the plugins' hooks."""
+        if not self.world.is_main:
+            return
         padded = [*verdicts, *[None] * (len(samples) - len(verdicts))]
         rows = [_sample_row(sample, verdict) for sample, verdict in zip(samples, padded, strict=True)]
         self.journal.samples(step, rows)

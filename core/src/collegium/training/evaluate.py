@@ -74,7 +74,7 @@ def _evaluate(policy: LanguageModel, domain: Domain, spec: EvaluationSpec, engin
     for start in range(0, len(tasks), spec.batch):
         chunk = tasks[start : start + spec.batch]
         prompts = [encode_prompt(policy.tokenizer, task.prompt) for task in chunk]
-        made = generate(engine, prompts, spec.sampling, seed=start)
+        made = generate(engine, prompts, spec.sampling, range(start, start + len(prompts)))
         completions = [to_completion(each, policy.tokenizer, policy.stop_ids) for each in made]
         samples += [Sample(task, completion) for task, completion in zip(chunk, completions, strict=True)]
     verdicts = domain.judge.judge(samples)

@@ -12,8 +12,10 @@ from transformers.utils import logging as transformers_logging
 from collegium.errors import CollegiumError
 from collegium.events import StageFailed, StageFinished, StageStarted
 from collegium.job import StageEvent, StageJob, StageOutcome
+from collegium.launch_config import LaunchConfig
 from collegium.plugins.lifecycle import notify
 from collegium.training.context import Components, Listener, StageContext
+from collegium.training.distributed import end_world, start_world
 from collegium.training.evaluate import evaluate_domains
 from collegium.training.language_model import LanguageModel
 from collegium.training.seeds import derive, seed_everything
@@ -31,7 +33,10 @@ def run_job(job: StageJob, registry: Components, listener: Listener) -> StageOut
     """
     started = time.perf_counter()
     set_up_torch(job)
-    context = StageContext(job, registry, listener)
+    ranks = start_world(job.launch if job.train else LaunchConfig())
+    context = StageContext(job, registry, listener if ranks.is_main else _ignore)
+    if not ranks.is_main:
+        return _follow_main(context, started)
     try:
         notify(registry, "before_stage", StageStarted(job.id, job.use))
         scores = _train_and_evaluate(context)
@@ -55,6 +60,24 @@ def run_job(job: StageJob, registry: Components, listener: Listener) -> StageOut
     )
 
 
+def _follow_main(context: StageContext, started: float) -> StageOutcome:
+    """Take part in training as one of the other ranks: no hook, no evaluation, no report."""
+    job = context.job
+    try:
+        context.registry.build("stage", job.use, job.options).run(context)
+    except (Exception, SystemExit) as error:
+        logger.error("stage %s failed on rank %d: %s", job.id, context.world.rank, error, exc_info=True)
+        return _failure(context, error, time.perf_counter() - started)
+    finally:
+        context.close()
+    end_world()
+    return StageOutcome(stage=job.id, status="completed", seconds=time.perf_counter() - started)
+
+
+def _ignore(event: StageEvent) -> None:
+    """Tell nobody."""
+
+
 def set_up_torch(job: StageJob) -> None:
     """Set threads, deterministic algorithms (on a GPU: where there are some) and the global seeds."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -69,6 +92,7 @@ def _train_and_evaluate(context: StageContext) -> dict[str, float]:
     if job.train:
         context.listener(StageEvent(stage=job.id, kind="started"))
         context.registry.build("stage", job.use, job.options).run(context)
+        end_world()
     if not job.evaluate_on:
         return {}
     policy = LanguageModel.load(job.model or context.output / "model", context.device)

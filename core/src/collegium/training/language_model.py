@@ -5,10 +5,11 @@ Shapes: ``B`` sequences, ``T`` tokens, ``N`` trained tokens in row-major mask or
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -22,26 +23,51 @@ from collegium.training.packing_probe import keeps_apart
 from collegium.training.shared_prompts import share_prompts
 from collegium.training.tokenizers import TokenizerIdentity, end_of_sequence
 
-__all__ = ["HiddenStates", "LanguageModel", "TokenizerIdentity"]
+__all__ = ["ForwardPass", "LanguageModel", "Shards", "TokenizerIdentity"]
 
 LOGIT_OPTIONS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 """Options of configurations that change logits after the head."""
 
 
-class HiddenStates(nn.Module):
-    """The model up to its last hidden state, as a module whose `forward` a distributed wrapper can hook."""
+Reader: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""Last hidden states ``[B, T, D]``, LM head ``[V, D]`` and its bias ``[V]`` to a tensor."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+
+class ForwardPass(nn.Module):
+    """A whole forward pass, as one module whose `forward` a distributed wrapper can hook.
+
+    What is made of the hidden states and the head is made inside: where weights are split over ranks, the head is whole
+    only while `forward` runs.
+    """
+
+    def __init__(self, model: PreTrainedModel, head: Callable[[], tuple[Tensor, Tensor | None]]) -> None:
         super().__init__()
         self.model = model
+        self.head = head
+        self.precision: torch.dtype | None = None
+        """The precision of the layers, where it is not that of the weights."""
 
-    def forward(self, tokens: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None = None) -> Tensor:
-        """Return the last hidden states, ``[B, T, D]``."""
-        output = self.model.base_model(
-            input_ids=tokens, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
-        )
-        hidden: Tensor = output.last_hidden_state
-        return hidden
+    def forward(
+        self, reader: Reader, tokens: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None = None
+    ) -> Tensor:
+        """Return what the reader makes of the last hidden states."""
+        with torch.autocast(tokens.device.type, dtype=self.precision, enabled=self.precision is not None):
+            output = self.model.base_model(
+                input_ids=tokens, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
+            )
+        head, bias = self.head()
+        hidden = output.last_hidden_state
+        return reader(hidden, head if self.precision is None else head.to(hidden.dtype), bias)
+
+
+class Shards(Protocol):
+    """Weights whose whole or precise form a training strategy has."""
+
+    splits_weights: bool
+    """Whether no rank has the whole model."""
+
+    def full_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield every weight, whole, by its name in the model; every rank must take part to the end."""
 
 
 class LanguageModel:
@@ -55,8 +81,13 @@ class LanguageModel:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model = model
         self.tokenizer = tokenizer
-        self.forward_module: nn.Module = HiddenStates(model)
+        self.forward_module: nn.Module = ForwardPass(model, lambda: (self.head, self.head_bias))
         """What runs a forward pass; training replaces it by its distributed wrapper."""
+        self.compute_dtype: torch.dtype = model.dtype
+        """The precision of the layers' numbers, and so of attention masks."""
+        self.shards: Shards | None = None
+        """Who has the weights' whole form, where the model itself does not."""
+        self._replica: LanguageModel | None = None
 
     @classmethod
     def load(
@@ -115,6 +146,16 @@ class LanguageModel:
         output = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]  # transformers
         return getattr(output, "bias", None)
 
+    @cached_property
+    def vocabulary(self) -> int:
+        """Rows of the LM head, ``V``."""
+        return len(self.head)
+
+    @cached_property
+    def width(self) -> int:
+        """Width of the hidden states, ``D``."""
+        return int(self.head.shape[1])
+
     @property
     def context_length(self) -> int | None:
         """The most tokens of a sequence; None where the architecture does not say."""
@@ -136,21 +177,32 @@ class LanguageModel:
         """Iterate over the weights."""
         return self.model.parameters()
 
-    def hidden_states(
-        self, tokens: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None = None
+    def read(
+        self, reader: Reader, tokens: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None = None
     ) -> Tensor:
-        """Return the last hidden states.
+        """Run a forward pass and return what a reader makes of its last hidden states and the head.
 
         Args:
+            reader: Called once; what it returns must be a tensor, through which the gradient flows.
             tokens: ``[B, T]`` int64.
             attention_mask: ``[B, T]`` (1 = real), or ``[B, 1, T, T]`` additive, or None for no padding.
             position_ids: ``[B, T]``; default: counted from the row's start.
-
-        Returns:
-            ``[B, T, D]``.
         """
-        hidden: Tensor = self.forward_module(tokens, attention_mask, position_ids)
-        return hidden
+        found: Tensor = self.forward_module(reader, tokens, attention_mask, position_ids)
+        return found
+
+    def idle(self) -> Tensor:
+        """Run a forward pass over one token and return 0 that depends on every weight.
+
+        A rank that has nothing left to compute does this, for the others may need it to put the weights together.
+        """
+        return self.read(_nothing, torch.zeros(1, 1, dtype=torch.long, device=self.device), None)
+
+    def hidden_states(
+        self, tokens: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None = None
+    ) -> Tensor:
+        """Return the last hidden states, ``[B, T, D]``; the arguments are those of `read`."""
+        return self.read(lambda hidden, head, bias: hidden, tokens, attention_mask, position_ids)
 
     def can_pack(self, longest: int) -> bool:
         """Tell whether a mask of ours can keep sequences of up to `longest` tokens in one row apart.
@@ -174,24 +226,48 @@ class LanguageModel:
         was_training = self.model.training
         self.model.train(False)
         try:
-            return keeps_apart(self.hidden_states, len(self.head), self.device, self.model.dtype)
+            return keeps_apart(self.hidden_states, self.vocabulary, self.device, self.compute_dtype)
         finally:
             self.model.train(was_training)
 
-    def predicting_states(self, batch: RolloutBatch) -> Tensor:
-        """Return the states that predict the batch's trained tokens, ``[N, D]``; a prompt of many rows is run once."""
+    def read_completions(self, batch: RolloutBatch, reader: Reader) -> Tensor:
+        """Run a batch and return what a reader makes of it; a prompt of many rows is run once.
+
+        Args:
+            batch: The sequences.
+            reader: Gets the states that predict the trained tokens ``[N, D]``, the head and its bias.
+        """
         packs = self.can_pack(batch.token_ids.shape[1])
-        shared = share_prompts(batch, self.head.shape[1]) if packs else None
+        shared = share_prompts(batch, self.width) if packs else None
         if shared is not None:
-            mask = shared.attention_mask(self.model.dtype)
-            return self.hidden_states(shared.token_ids, mask, shared.position_ids).flatten(0, 1)[shared.predictors]
-        hidden = self.hidden_states(batch.token_ids, batch.attention_mask.long())
-        return hidden[:, :-1][batch.completion_mask[:, 1:]]
+            flat, mask = shared.predictors, shared.attention_mask(self.compute_dtype)
+            return self.read(
+                lambda hidden, head, bias: reader(hidden.flatten(0, 1)[flat], head, bias),
+                shared.token_ids, mask, shared.position_ids,
+            )  # fmt: skip
+        return self.read(_predicting(batch.completion_mask, reader), batch.token_ids, batch.attention_mask.long())
+
+    def predicting_states(self, batch: RolloutBatch) -> Tensor:
+        """Return the states that predict the batch's trained tokens, ``[N, D]``."""
+        return self.read_completions(batch, lambda states, head, bias: states)
+
+    def trained_logprobs(
+        self, tokens: Tensor, attention_mask: Tensor, position_ids: Tensor | None, trained: Tensor
+    ) -> Tensor:
+        """Return the log-probs of some tokens, ``[N]`` float32, with their gradient.
+
+        Args:
+            tokens: ``[B, T]`` int64.
+            attention_mask: As for `read`.
+            position_ids: As for `read`.
+            trained: ``[B, T]`` bool, which tokens; none of them the first of its row.
+        """
+        targets = tokens[trained]
+        return self.read(_predicting(trained, _logprobs_of(targets)), tokens, attention_mask, position_ids)
 
     def completion_logprobs(self, batch: RolloutBatch) -> Tensor:
         """Return the log-prob of each trained token, ``[N]`` float32, with its gradient if there is one."""
-        targets = batch.token_ids[batch.completion_mask]
-        return token_logprobs(self.predicting_states(batch), self.head, targets, bias=self.head_bias)[0]
+        return self.read_completions(batch, _logprobs_of(batch.token_ids[batch.completion_mask]))
 
     def logprobs(self, batch: RolloutBatch) -> Tensor:
         """Return the log-prob of each trained token, ``[B, T]`` float32, zero elsewhere."""
@@ -216,7 +292,62 @@ class LanguageModel:
                 fix="use an architecture with a plain LM head",
             )
 
-    def save(self, path: str | Path) -> None:
-        """Write model and tokenizer to a folder that `load` and `from_pretrained` read."""
-        self.model.save_pretrained(str(path))
+    def save(self, path: str | Path, weights: dict[str, Tensor] | None = None) -> None:
+        """Write model and tokenizer to a folder that `load` and `from_pretrained` read.
+
+        Args:
+            path: The folder.
+            weights: What `state_dict` gave; needed where training has split the weights over ranks.
+        """
+        self.model.save_pretrained(str(path), state_dict=weights)
         self.tokenizer.save_pretrained(str(path))
+
+    # Whole weights, for engines, references and files
+
+    def named_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield every weight by its Hugging Face name, detached and whole, a head that is tied to the embeddings too.
+
+        Where training has split the weights over ranks, every rank must iterate to the end.
+        """
+        if self.shards is not None:
+            yield from self.shards.full_weights()
+        else:
+            yield from ((name, weight.detach()) for name, weight in self.model.state_dict().items())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return every weight, whole, in main memory; every rank must take part where the weights are split."""
+        return {name: weight.to("cpu", copy=True) for name, weight in self.named_weights()}
+
+    @torch.no_grad()
+    def whole(self) -> LanguageModel:
+        """Return a model with the weights of this moment that any one rank may run.
+
+        It is this one where no rank's weights are split; else a copy, which the next call brings up to date.
+        """
+        if self.shards is None or not self.shards.splits_weights:
+            return self
+        if self._replica is None:
+            self._replica = self.replica()
+        self._replica.model.load_state_dict(dict(self.named_weights()))
+        return self._replica
+
+    def replica(self) -> LanguageModel:
+        """Return a frozen model of the same architecture on the same device, its weights yet to be loaded."""
+        model = AutoModelForCausalLM.from_config(copy.deepcopy(self.model.config), dtype=self.model.dtype)
+        model.generation_config = copy.deepcopy(self.model.generation_config)
+        model.requires_grad_(requires_grad=False)
+        return LanguageModel(model.eval(), self.tokenizer).to(self.device)
+
+
+def _nothing(hidden: Tensor, head: Tensor, bias: Tensor | None) -> Tensor:
+    total = hidden.float().sum() + head.float().sum()
+    return (total if bias is None else total + bias.float().sum()) * 0.0
+
+
+def _predicting(trained: Tensor, reader: Reader) -> Reader:
+    """Narrow a reader's states from those of all tokens to those that predict the trained ones."""
+    return lambda hidden, head, bias: reader(hidden[:, :-1][trained[:, 1:]], head, bias)
+
+
+def _logprobs_of(targets: Tensor) -> Reader:
+    return lambda states, head, bias: token_logprobs(states, head, targets, bias=bias)[0]

@@ -10,6 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from collegium.errors import PolicyError
@@ -69,17 +70,27 @@ class StepLoop:
             metrics["time/step"] = time.perf_counter() - started
             self.context.emit(number, self.total, metrics)
             if number % self.context.job.checkpoint_every == 0 or number == self.total:
-                self.context.checkpoints.save(number, self._state(number))
-                self._saved = number
+                self._save(number)
         save_model(self.context, self.trainer)
+
+    def _save(self, number: int) -> None:
+        state = self._state(number)
+        if self.context.world.is_main:
+            self.context.checkpoints.save(number, state)
+        self.context.world.barrier()
+        self._saved = number
 
     def _resume(self) -> int:
         """Restore the newest checkpoint and return its step; 0 without one."""
+        here = self.context.world
         state = self.context.checkpoints.latest()
         if state and state["job"] != self._job:
             self.context.message("the checkpoint found here is of other options or inputs: the stage starts anew")
-            self.context.checkpoints.clear()
+            here.barrier()  # every rank has read it
+            if here.is_main:
+                self.context.checkpoints.clear()
             state = None
+        here.barrier()
         done = int(state["step"]) if state else 0
         if state:
             self._saved = done
@@ -91,7 +102,8 @@ class StepLoop:
             self.context.rollouts, self.context.tokens_generated = state["counters"]
             set_random_state(state["random"])
             self.context.message(f"resumes after step {done} of {self.total}")
-        self.context.journal.cut(done)
+        if here.is_main:
+            self.context.journal.cut(done)
         return done
 
     def _state(self, number: int) -> dict[str, Any]:
@@ -141,4 +153,8 @@ def job_digest(job: StageJob) -> str:
 
 def save_model(context: StageContext, trainer: Trainer) -> None:
     """Leave the policy in ``output/model``, whole or not at all."""
-    write_aside(context.output / "model", trainer.policy.save)
+    policy = trainer.policy
+    weights = None if policy.shards is None else policy.state_dict()
+    if context.world.is_main:
+        write_aside(context.output / "model", partial(policy.save, weights=weights))
+    context.world.barrier()

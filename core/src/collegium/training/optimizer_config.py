@@ -24,3 +24,5 @@ class OptimizerConfig(StageConfig):
     """AdamW's decoupled weight decay."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Norm to which a step's gradient is clipped."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the layers' numbers; weights are updated, and kept by the optimizer, in float32."""

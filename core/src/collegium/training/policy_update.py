@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import TypeAlias
 
 import torch
@@ -19,11 +19,11 @@ from torch import Tensor
 from collegium.errors import PluginError, PolicyError
 from collegium.kinds.loss import Loss
 from collegium.training.aggregation import token_weights
-from collegium.training.batch import RolloutBatch
-from collegium.training.language_model import LanguageModel
+from collegium.training.batch import RolloutBatch, deal
+from collegium.training.distributed import World
 from collegium.training.logprobs import scatter_to_tokens, token_logprobs
 from collegium.training.rollout_config import RolloutConfig
-from collegium.training.streams import TokenStreams, require
+from collegium.training.streams import LossOutput, TokenStreams, require
 from collegium.training.trainer import Trainer
 
 SequenceWeights: TypeAlias = Callable[[RolloutBatch], Tensor]
@@ -54,36 +54,48 @@ class PolicyUpdate:
         started = time.perf_counter()
         gathered: defaultdict[str, list[float]] = defaultdict(list)
         weights = self.sequence_weights(batch) if self.sequence_weights else torch.ones(len(batch))
+        owners = _owners(batch, self.trainer.world.size)
         for _ in range(self.config.epochs):
             for rows in _split(len(batch), self.config.minibatches, rng):
                 if not bool(weights[rows].any()):
                     continue  # nothing weighs: a step on a zero gradient would still move along AdamW's momentum
-                for name, value in self._step(batch.select(rows), weights[rows]).items():
+                step = self._step(batch.select(rows), weights[rows], [owners[row] for row in rows])
+                for name, value in step.items():
                     gathered[name].append(value)
         means = {name: sum(values) / len(values) for name, values in gathered.items()}
         return {**means, "time/train": time.perf_counter() - started}
 
-    def _step(self, batch: RolloutBatch, sequence_weights: Tensor) -> dict[str, float]:
+    def _step(self, batch: RolloutBatch, sequence_weights: Tensor, owners: Sequence[int]) -> dict[str, float]:
         batch.token_weights = self._token_weights(batch, sequence_weights)
         stats = TokenStats(batch)
-        losses = [partial(self._loss_of, batch, rows, stats) for rows in micro_batches(batch, self.config.micro_batch)]
+        losses = [
+            None if rows is None else partial(self._loss_of, batch, rows, stats)
+            for rows in dealt_micro_batches(batch, self.config.micro_batch, owners, self.trainer.world.size)
+        ]
         metrics = self.trainer.step(losses, [sample.task.id for sample in batch.samples])
-        return {**metrics, **stats.means()}
+        return {**metrics, **stats.means(self.trainer.world)}
 
     def _loss_of(self, batch: RolloutBatch, rows: Sequence[int], stats: TokenStats) -> Tensor:
         """Run one micro-batch and return its share of the step's loss."""
         part = batch.select(rows).to(self.trainer.policy.device)
         if part.teacher_hidden is not None:
             part.teacher_heads = {part.teachers[0]: self._head(part)}
-        streams, entropy = policy_streams(self.trainer.policy, part, self.loss.needs)
-        output = self.loss.per_token(streams)
+
+        def read(states: Tensor, head: Tensor, bias: Tensor | None) -> Tensor:
+            streams, entropy = policy_streams(part, states, head, bias, self.loss.needs)
+            output = self._checked(self.loss.per_token(streams), part)
+            gap = (require(streams, "old", "update") - require(streams, "behaviour", "update")).abs()
+            stats.add(rows, part.completion_mask, {"entropy": entropy, "behaviour_gap": gap, **output.stats})
+            weights = require(part, "token_weights", "update")
+            return (weights * output.loss)[part.completion_mask].sum()
+
+        return self.trainer.policy.read_completions(part, read)
+
+    def _checked(self, output: LossOutput, part: RolloutBatch) -> LossOutput:
         if output.loss.shape != part.token_ids.shape:
             found, expected = list(output.loss.shape), list(part.token_ids.shape)
             raise PluginError(f"loss {type(self.loss).__name__} returned shape {found}, expected {expected}")
-        gap = (require(streams, "old", "update") - require(streams, "behaviour", "update")).abs()
-        stats.add(rows, part.completion_mask, {"entropy": entropy, "behaviour_gap": gap, **output.stats})
-        weights = require(part, "token_weights", "update")
-        return (weights * output.loss)[part.completion_mask].sum()
+        return output
 
     def _head(self, part: RolloutBatch) -> Tensor:
         """Return the head of the rows' one teacher on the policy's device; the last one used stays there, no other."""
@@ -117,9 +129,14 @@ class TokenStats:
                 theirs = torch.tensor([self.teachers[row] == teacher for row in rows], device=mask.device)
                 self._add(f"{name}/{teacher}", values, mask & theirs[:, None])
 
-    def means(self) -> dict[str, float]:
-        """Return each statistic's mean."""
-        return {name: total / self._counts[name] for name, total in sorted(self._sums.items()) if self._counts[name]}
+    def means(self, ranks: World) -> dict[str, float]:
+        """Return each statistic's mean over the trained tokens of all ranks."""
+        sums: defaultdict[str, float] = defaultdict(float)
+        counts: defaultdict[str, int] = defaultdict(int)
+        for name, total, count in ranks.gather([(name, self._sums[name], self._counts[name]) for name in self._sums]):
+            sums[name] += total
+            counts[name] += count
+        return {name: total / counts[name] for name, total in sorted(sums.items()) if counts[name]}
 
     def _add(self, name: str, values: Tensor, mask: Tensor) -> None:
         chosen = values.detach()[mask]
@@ -127,17 +144,25 @@ class TokenStats:
         self._counts[name] += chosen.numel()
 
 
-def policy_streams(policy: LanguageModel, batch: RolloutBatch, needs: frozenset[str]) -> tuple[TokenStreams, Tensor]:
-    """Run the policy forward and return what the loss reads, and the policy's entropy ``[B, T]``.
+def policy_streams(
+    batch: RolloutBatch, states: Tensor, head: Tensor, bias: Tensor | None, needs: frozenset[str]
+) -> tuple[TokenStreams, Tensor]:
+    """Return what the loss reads, and the policy's entropy ``[B, T]``.
 
     Where the batch has no `old` stream, the weights are still the rollouts', and `old` is `current` without gradient.
+
+    Args:
+        batch: The micro-batch.
+        states: ``[N, D]`` the policy's states that predict its trained tokens.
+        head: ``[V, D]`` the policy's LM head.
+        bias: ``[V]`` its bias, where there is one.
+        needs: The streams that the loss reads.
     """
     mask = batch.completion_mask
-    states = policy.predicting_states(batch)
-    values, entropies = token_logprobs(states, policy.head, batch.token_ids[mask], bias=policy.head_bias)
+    values, entropies = token_logprobs(states, head, batch.token_ids[mask], bias=bias)
     current = scatter_to_tokens(values, mask)
     hidden = "hidden" in needs
-    if hidden and policy.head_bias is not None:
+    if hidden and bias is not None:
         raise PolicyError(
             "the policy's LM head has a bias, which losses on hidden states leave out",
             fix="use a loss on sampled tokens, such as sampled-token",
@@ -151,7 +176,7 @@ def policy_streams(policy: LanguageModel, batch: RolloutBatch, needs: frozenset[
         teacher=batch.teacher,
         advantage=batch.advantage,
         hidden=states if hidden else None,
-        head=policy.head if hidden else None,
+        head=head if hidden else None,
         teacher_hidden=torch.cat(batch.teacher_hidden) if batch.teacher_hidden is not None else None,
         teacher_head=batch.teacher_heads[batch.teachers[0]] if batch.teacher_hidden is not None else None,
         token_ids=batch.token_ids,
@@ -159,8 +184,25 @@ def policy_streams(policy: LanguageModel, batch: RolloutBatch, needs: frozenset[
     return streams, scatter_to_tokens(entropies.detach(), mask)
 
 
-def micro_batches(batch: RolloutBatch, size: int) -> list[list[int]]:
-    """Split the rows into parts of at most `size`: rows of one teacher, of one prompt and of like length together."""
+def dealt_micro_batches(
+    batch: RolloutBatch, size: int, owners: Sequence[int], ranks: int
+) -> list[list[int] | None]:
+    """Return every rank's micro-batches in turn, so that rank `r` has every `ranks`-th one from `r` on; None for none."""
+    parts = [
+        micro_batches(batch, size, [row for row, owner in enumerate(owners) if owner == rank]) for rank in range(ranks)
+    ]
+    turns = zip_longest(*parts)
+    return [part for turn in turns for part in turn]
+
+
+def micro_batches(batch: RolloutBatch, size: int, chosen: Sequence[int] | None = None) -> list[list[int]]:
+    """Split rows into parts of at most `size`: rows of one teacher, of one prompt and of like length together.
+
+    Args:
+        batch: The rows.
+        size: Rows of a part.
+        chosen: Which rows; default: all.
+    """
     lengths = batch.attention_mask.sum(dim=1).tolist()
     groups = batch.groups.tolist()
     longest: defaultdict[int, int] = defaultdict(int)
@@ -168,9 +210,18 @@ def micro_batches(batch: RolloutBatch, size: int) -> list[list[int]]:
         longest[group] = max(longest[group], length)
     teachers = batch.teachers if batch.teacher_hidden is not None else [""] * len(batch)
     by_teacher: defaultdict[str, list[int]] = defaultdict(list)
-    for row in sorted(range(len(batch)), key=lambda row: (longest[groups[row]], groups[row], lengths[row])):
+    for row in sorted(range(len(batch)) if chosen is None else chosen, key=lambda row: (longest[groups[row]], groups[row], lengths[row])):
         by_teacher[teachers[row]].append(row)
     return [rows[start : start + size] for _, rows in sorted(by_teacher.items()) for start in range(0, len(rows), size)]
+
+
+def _owners(batch: RolloutBatch, ranks: int) -> list[int]:
+    """Return the rank that each row belongs to."""
+    owners = [0] * len(batch)
+    for rank, rows in enumerate(deal(batch, ranks)):
+        for row in rows:
+            owners[row] = rank
+    return owners
 
 
 def _split(count: int, parts: int, rng: random.Random) -> list[list[int]]:

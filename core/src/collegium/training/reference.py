@@ -37,7 +37,7 @@ class Reference:
     def before_step(self, step: int) -> None:
         """Take the policy's weights if `refresh_every` steps (counted from 1) have passed since the last time."""
         if self.refresh_every and step > 1 and (step - 1) % self.refresh_every == 0:
-            self.model.model.load_state_dict(self.policy.model.state_dict())
+            self.model.model.load_state_dict(self.policy.state_dict())
             self._refreshed = True
 
     def state_dict(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from collegium.kinds.sampler import Sampler
 from collegium.task import Completion, Sample
 from collegium.training.batch import RolloutBatch, collate, rewards_of
 from collegium.training.context import StageContext
+from collegium.training.distributed import world
 from collegium.training.language_model import LanguageModel
 from collegium.training.rollout_config import RolloutConfig
 from collegium.training.seeds import derive
@@ -61,6 +62,7 @@ class RolloutCollector:
         self.engine: Engine = context.build(config.engine, "engine")
         self.sampler = sampler
         self.reward = reward
+        self.world = world()
         self._seconds: dict[str, float] = {}
         sampler.start(context.tasks("train"))
 
@@ -112,7 +114,10 @@ class RolloutCollector:
 
     def _generate(self, prompts: list[list[int]], seed: int) -> list[Generation]:
         started = time.perf_counter()
-        generations = generate(self.engine, prompts, self.config.sampling, seed)
+        own = self.world.block(len(prompts))
+        seeds = [derive(seed, index) for index in own]
+        made = generate(self.engine, [prompts[index] for index in own], self.config.sampling, seeds) if own else []
+        generations = self.world.gather(made)
         self._seconds["time/generate"] += time.perf_counter() - started
         self.context.rollouts += len(generations)
         self.context.tokens_generated += sum(len(made.token_ids) for made in generations)
@@ -125,7 +130,8 @@ class RolloutCollector:
         if self.reward is None:
             return []
         started = time.perf_counter()
-        verdicts = self.reward.judge(samples)
+        # One rank judges: error budgets and caches are of the stage, not of a rank.
+        verdicts = self.world.from_main(self.reward.judge(samples) if self.world.is_main else [])
         self._seconds["time/judge"] += time.perf_counter() - started
         return verdicts
 
@@ -163,7 +169,9 @@ class RolloutCollector:
         return metrics
 
 
-def generate(engine: Engine, prompts: list[list[int]], sampling: SamplingParams, seed: int) -> list[Generation]:
+def generate(
+    engine: Engine, prompts: list[list[int]], sampling: SamplingParams, seeds: Sequence[int]
+) -> list[Generation]:
     """Generate, and check that there is one well-formed generation per prompt.
 
     Raises:
@@ -171,7 +179,7 @@ def generate(engine: Engine, prompts: list[list[int]], sampling: SamplingParams,
     """
     name = type(engine).__name__
     try:
-        made = list(engine.generate(prompts, sampling, seed))
+        made = list(engine.generate(prompts, sampling, seeds))
     except EngineError:
         raise
     except Exception as error:

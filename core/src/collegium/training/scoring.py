@@ -14,7 +14,8 @@ from torch import Tensor
 from collegium.errors import EngineError
 from collegium.kinds.advantage import Advantage
 from collegium.kinds.loss import Loss
-from collegium.training.batch import RolloutBatch
+from collegium.training.batch import RolloutBatch, deal
+from collegium.training.distributed import world
 from collegium.training.language_model import LanguageModel
 from collegium.training.reference import Reference
 from collegium.training.rollout_config import RolloutConfig
@@ -81,14 +82,21 @@ class Scorer:
 
 @torch.no_grad()
 def score(model: LanguageModel, batch: RolloutBatch, micro_batch: int) -> Tensor:
-    """Return a model's log-probs of the batch's completions, ``[B, T]``; rows of like length are scored together."""
-    order = batch.attention_mask.sum(dim=1).argsort(stable=True).tolist()
+    """Return a model's log-probs of the batch's completions, ``[B, T]``; rows of like length are scored together.
+
+    Each rank scores its own rows, and all get the whole.
+    """
+    here = world()
+    lengths = batch.attention_mask.sum(dim=1).tolist()
+    rows = sorted(deal(batch, here.size)[here.rank], key=lambda row: lengths[row])
     scores = torch.zeros(batch.token_ids.shape)
-    for start in range(0, len(order), micro_batch):
-        rows = order[start : start + micro_batch]
-        part = model.logprobs(batch.select(rows).to(model.device)).cpu()
-        scores[rows, : part.shape[1]] = part
-    return scores
+    for chosen in here.in_step([rows[start : start + micro_batch] for start in range(0, len(rows), micro_batch)]):
+        if chosen is None:
+            model.idle()
+            continue
+        part = model.logprobs(batch.select(chosen).to(model.device)).cpu()
+        scores[chosen, : part.shape[1]] = part
+    return here.merge(scores)
 
 
 def check_handshake(policy: LanguageModel, batch: RolloutBatch, tolerance: float) -> float:

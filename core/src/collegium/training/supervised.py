@@ -10,7 +10,6 @@ from torch import Tensor
 from collegium.errors import ConfigError
 from collegium.training.context import StageContext
 from collegium.training.language_model import LanguageModel
-from collegium.training.logprobs import token_logprobs
 from collegium.training.loop import StepLoop
 from collegium.training.packing import Example, check_length, indices_of_step, lay_out, pack, pad
 from collegium.training.seeds import derive
@@ -66,7 +65,5 @@ def trained_logprobs(policy: LanguageModel, rows: Sequence[Sequence[Example]]) -
     """Return the log-prob of each trained token of laid-out examples, ``[N]``."""
     laid = lay_out(rows, padding(policy.tokenizer))
     token_ids, trained = laid.token_ids.to(policy.device), laid.trained.to(policy.device)
-    mask = laid.attention_mask(policy.model.dtype).to(policy.device)
-    hidden = policy.hidden_states(token_ids, mask, laid.position_ids.to(policy.device))
-    states = hidden[:, :-1][trained[:, 1:]]
-    return token_logprobs(states, policy.head, token_ids[trained], bias=policy.head_bias)[0]
+    mask = laid.attention_mask(policy.compute_dtype).to(policy.device)
+    return policy.trained_logprobs(token_ids, mask, laid.position_ids.to(policy.device), trained)

@@ -14,10 +14,14 @@ from torch import Tensor
 from collegium.errors import CollegiumError, TeacherError
 from collegium.kinds.router import Router
 from collegium.kinds.teacher import Teacher
-from collegium.training.batch import RolloutBatch
+from collegium.training.batch import RolloutBatch, deal
 from collegium.training.context import StageContext
+from collegium.training.distributed import world
 from collegium.training.routing import route_batch
 from collegium.training.tokenizers import TokenizerIdentity
+
+ELSEWHERE = torch.empty(0, 0)
+"""In place of a row's hidden states that another rank has."""
 
 
 class TeacherPool:
@@ -59,6 +63,9 @@ class TeacherPool:
     def score(self, batch: RolloutBatch, *, hidden: bool, logprobs: bool) -> None:
         """Route the rows, open each teacher that is needed once, and fill the batch's teacher fields.
 
+        Each rank asks about its own rows. All get the log-probs of all rows; hidden states stay where they were made, for
+        only that rank trains on the row.
+
         Args:
             batch: Gets `teachers`, and what is asked for.
             hidden: Fill `teacher_hidden` and `teacher_heads`; each row has exactly one teacher then.
@@ -71,10 +78,12 @@ class TeacherPool:
         batch.teachers = [next(iter(route)) if len(route) == 1 else "" for route in routes]
         if hidden:
             self._refuse_mixtures(batch.teachers)
+        here = world()
+        own = deal(batch, here.size)[here.rank]
         mixture = torch.full(batch.token_ids.shape, float("-inf"))
         states: dict[int, Tensor] = {}
-        for name in sorted({name for route in routes for name in route}):
-            rows = [row for row, route in enumerate(routes) if name in route]
+        for name in sorted({name for row in own for name in routes[row]}):
+            rows = [row for row in own if name in routes[row]]
             part = batch.select(rows)
             with self._opened(name) as teacher:
                 if logprobs:
@@ -86,9 +95,11 @@ class TeacherPool:
                     states.update(zip(rows, self._states(name, teacher, part), strict=True))
                     batch.teacher_heads[name] = teacher.head()
         if logprobs:
-            batch.teacher = torch.where(batch.completion_mask, mixture, 0.0)
+            mine = torch.zeros(len(batch), 1, dtype=torch.bool)
+            mine[own] = True
+            batch.teacher = here.merge(torch.where(batch.completion_mask & mine, mixture, 0.0))
         if hidden:
-            batch.teacher_hidden = [states[row] for row in range(len(batch))]
+            batch.teacher_hidden = [states.get(row, ELSEWHERE) for row in range(len(batch))]
 
     def _refuse_mixtures(self, teachers: list[str]) -> None:
         mixed = teachers.count("")

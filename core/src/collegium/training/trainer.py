@@ -1,19 +1,21 @@
-"""The trainer: backward over micro-batches, clipping, AdamW and its schedule, on `accelerate`."""
+"""The trainer: backward over micro-batches, clipping, AdamW and its schedule, over however many ranks the stage has."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from typing import Any
+from typing import Any, TypeAlias
 
-import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from collegium.errors import PolicyError
+from collegium.training.distributed import world
 from collegium.training.language_model import LanguageModel
 from collegium.training.optimizer_config import OptimizerConfig
+from collegium.training.strategy import make_strategy
+
+LossOf: TypeAlias = Callable[[], Tensor]
+"""Runs a micro-batch's forward pass and returns its share of the loss."""
 
 
 class NotFinite(PolicyError):
@@ -34,6 +36,8 @@ class NotFinite(PolicyError):
 class Trainer:
     """Update a policy. One `step` is one optimizer step, over as many micro-batches as fit.
 
+    The stage's ranks share the micro-batches; which rank takes which makes no difference to the sum.
+
     Args:
         policy: The model; its forward pass is wrapped for the distributed run.
         config: Optimizer and schedule.
@@ -43,65 +47,64 @@ class Trainer:
     def __init__(self, policy: LanguageModel, config: OptimizerConfig, total_steps: int) -> None:
         self.policy = policy
         self.config = config
-        self.accelerator = Accelerator(cpu=policy.device.type == "cpu")
-        optimizer = torch.optim.AdamW(
-            policy.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
-        )
-        policy.forward_module = self.accelerator.prepare_model(policy.forward_module)
-        self.optimizer = self.accelerator.prepare_optimizer(optimizer)
+        self.world = world()
+        self.strategy = make_strategy(policy, config, self.world)
         self.factor = schedule(config, total_steps)
         self.steps = 0
 
-    def step(self, losses: Sequence[Callable[[], Tensor]], task_ids: Sequence[str] = ()) -> dict[str, float]:
+    def step(self, losses: Sequence[LossOf | None], task_ids: Sequence[str] = ()) -> dict[str, float]:
         """Add up the gradients of the losses, clip, and update.
 
         Args:
-            losses: One function per micro-batch that runs the forward pass and returns its share of the batch's loss.
+            losses: One function per micro-batch that runs the forward pass and returns its share of the batch's loss:
+                the loss is their sum over all of them. Every rank gives the whole list, and runs every `size`-th, from
+                its own number on; None there is nothing to do.
             task_ids: The batch's tasks, for the report when something is not finite.
 
         Returns:
             Metrics ``loss``, ``grad_norm`` (before clipping) and ``lr``.
 
         Raises:
-            NotFinite: If the loss or the gradient is not finite; the weights are as before.
+            NotFinite: If the loss or the gradient is not finite.
         """
+        own = self.world.share(losses)
+        own += [None] * (-(-len(losses) // self.world.size) - len(own))
         total = 0.0
-        for index, loss_of in enumerate(losses):
-            synchronise = index == len(losses) - 1
-            with nullcontext() if synchronise else self.accelerator.no_sync(self.policy.forward_module):
-                loss = loss_of()
-                total += self._finite("loss", loss.detach(), task_ids)
-                if loss.requires_grad:
-                    self.accelerator.backward(loss)
-        norm = self.accelerator.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
-        grad_norm = self._finite("gradient norm", torch.as_tensor(norm), task_ids)
+        for index, loss_of in enumerate(own):
+            loss = self._loss(loss_of)
+            total += self._finite("loss", float(loss.detach()), task_ids)
+            if loss.requires_grad:
+                self.strategy.backward(loss, last=index == len(own) - 1)
         lr = self.config.lr * self.factor(self.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        norm = self.strategy.update(lr, self.config.max_grad_norm)
+        self._finite("gradient norm", norm, task_ids)
         self.steps += 1
-        return {"loss": total, "grad_norm": grad_norm, "lr": lr}
+        return {"loss": float(self.world.total(total)), "grad_norm": norm, "lr": lr}
 
-    def _finite(self, what: str, value: Tensor, task_ids: Sequence[str]) -> float:
-        number = float(value)
+    def _loss(self, loss_of: LossOf | None) -> Tensor:
+        """Return a micro-batch's loss; with several ranks it depends on every weight, for all must add up gradients."""
+        if loss_of is None:
+            return self.policy.idle()
+        loss = loss_of()
+        return loss if loss.requires_grad or self.world.size == 1 else loss + self.policy.idle()
+
+    def _finite(self, what: str, number: float, task_ids: Sequence[str]) -> float:
         if not math.isfinite(number):
-            self.optimizer.zero_grad()
+            self.strategy.forget()
             raise NotFinite(f"the {what} is {number}", task_ids)
         return number
 
     def state_dict(self) -> dict[str, Any]:
-        """Return weights, optimizer and the schedule's position."""
+        """Return weights, optimizer and the schedule's position; whole, so that another strategy can go on from them."""
         return {
-            "model": self.policy.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "model": self.policy.state_dict(),
+            "optimizer": self.strategy.optimizer_state(),
             "steps": self.steps,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        self.policy.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.strategy.load(state["model"], state["optimizer"])
         self.steps = int(state["steps"])
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from collegium import DataError
 from collegium.training.language_model import LanguageModel
-from collegium.training.logprobs import scatter_to_tokens, token_logprobs
+from collegium.training.logprobs import scatter_to_tokens
 from collegium.training.packing import Example, lay_out
 from collegium.training.preference import sequence_logprobs
 from collegium.training.tokenizers import padding
@@ -58,10 +58,8 @@ def score_sequences(policy: LanguageModel, examples: Sequence[Example], formatti
     """
     rows = lay_out([[example] for example in examples], padding(policy.tokenizer))
     token_ids, trained = rows.token_ids.to(policy.device), rows.trained.to(policy.device)
-    mask = rows.attention_mask(policy.model.dtype).to(policy.device)
-    hidden = policy.hidden_states(token_ids, mask, rows.position_ids.to(policy.device))
-    states = hidden[:, :-1][trained[:, 1:]]
-    values = token_logprobs(states, policy.head, token_ids[trained], bias=policy.head_bias)[0]
+    mask = rows.attention_mask(policy.compute_dtype).to(policy.device)
+    values = policy.trained_logprobs(token_ids, mask, rows.position_ids.to(policy.device), trained)
     logprobs = scatter_to_tokens(values, trained)
     compared = trained & ~torch.isin(token_ids, formatting.to(policy.device))
     _check_something_left(examples, compared.sum(dim=1))

@@ -64,7 +64,7 @@ class PreferenceUpdate:
 
         names = [self.data.pairs[index].chosen.name for index in indices]
         trained = self.trainer.step([partial(loss_of, part) for part in self._parts(indices)], names)
-        return {**means(parts), **trained, **self._kl_metric(kl)}
+        return {**means(self.trainer.world.gather(parts)), **trained, **self._kl_metric(kl)}
 
     @torch.no_grad()
     def measure(self, indices: Sequence[int]) -> dict[str, float]:

@@ -154,7 +154,9 @@ class _Work:
     def _sample(self, model: LanguageModel, tasks: Sequence[Task], seed: int) -> list[Sample]:
         prompts = [encode_prompt(model.tokenizer, task.prompt) for task in tasks]
         size = self.config.samples
-        made = generate(self.engine, [prompt for prompt in prompts for _ in range(size)], self.config.sampling, seed)
+        repeated = [prompt for prompt in prompts for _ in range(size)]
+        seeds = [derive(seed, index) for index in range(len(repeated))]
+        made = generate(self.engine, repeated, self.config.sampling, seeds)
         self.context.rollouts += len(made)
         self.context.tokens_generated += sum(len(each.token_ids) for each in made)
         return [

@@ -139,8 +139,12 @@ class RewardModel(LanguageModel):
         tokens = torch.tensor([[*each, *[fill] * (longest - len(each))] for each in sequences], device=self.device)
         lengths = torch.tensor([len(each) for each in sequences], device=self.device)
         mask = (torch.arange(longest, device=self.device) < lengths[:, None]).long()
-        last = self.hidden_states(tokens, mask)[torch.arange(len(sequences), device=self.device), lengths - 1]
-        return (last @ self.head.T)[:, 0].float()
+        rows = torch.arange(len(sequences), device=self.device)
+
+        def reward(hidden: Tensor, head: Tensor, bias: Tensor | None) -> Tensor:
+            return (hidden[rows, lengths - 1].to(head.dtype) @ head.T)[:, 0].float()
+
+        return self.read(reward, tokens, mask)
 
     @torch.no_grad()
     def score(self, sequences: Sequence[Sequence[int]], micro_batch: int) -> Tensor:
@@ -157,9 +161,9 @@ class RewardModel(LanguageModel):
             self.model.train(training)
         return rewards
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, weights: dict[str, Tensor] | None = None) -> None:
         """Write model, tokenizer and statistics to a folder that `load` and `from_pretrained` read."""
-        super().save(path)
+        super().save(path, weights)
         if self.statistics is not None:
             text = json.dumps(asdict(self.statistics), indent=1) + "\n"
             (Path(path) / STATISTICS_FILE).write_text(text, encoding="utf-8")

@@ -67,7 +67,7 @@ def preference_step(
 
     parts = list(micro_batches(preferences, config.micro_batch))
     metrics = trainer.step([partial(loss_of, part) for part in parts], [each.name for each in preferences])
-    told = torch.cat(margins)
+    told = torch.cat(trainer.world.gather(margins))
     return {**metrics, "accuracy": accuracy(told), "margin": float(told.mean()), "pairs": float(len(told))}
 
 

@@ -1,0 +1,138 @@
+"""The ranks of a job: started with torchrun, watched, and their outcomes made into one.
+
+A rank runs the job like a worker of its own and writes its events and its outcome to a file in the job's folder, which
+all machines share; only the first rank has something to tell before the end. When one fails, torchrun ends the others.
+
+On several machines one worker per machine starts that machine's ranks. They find each other through torchrun's
+rendezvous at ``COLLEGIUM_MASTER`` (``host:port`` of the first machine); ``COLLEGIUM_NODE_RANK`` is the machine's number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from collegium.job import StageEvent, StageJob, StageOutcome
+
+FOLDER = "ranks"
+POLL_S = 0.2
+"""Seconds between looks at the first rank's file."""
+TAIL = 2**13
+"""Bytes of a log's end that are looked at for the cause of a death."""
+
+
+class RankFile:
+    """What one rank tells: JSON Lines, events and, last, the outcome."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read = 0
+
+    def write(self, name: str, body: str) -> None:
+        """Append one line."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(f'{{"{name}": {body}, "time": {time.time()}}}\n')
+
+    def fresh(self) -> Iterator[dict[str, object]]:
+        """Yield the whole lines that were not read yet."""
+        with contextlib.suppress(FileNotFoundError), open(self.path, "rb") as file:
+            file.seek(self._read)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._read += len(line)
+                yield json.loads(line)
+
+
+def run_ranks(job: StageJob, listener: Callable[[StageEvent], None]) -> StageOutcome:
+    """Start a job's ranks on this machine, pass on the first one's events, and return how it ended."""
+    started = time.monotonic()
+    node, address = int(os.environ.get("COLLEGIUM_NODE_RANK", "0")), os.environ.get("COLLEGIUM_MASTER", "")
+    if job.launch.nodes > 1 and not address:
+        problem = (
+            f"launch.nodes is {job.launch.nodes}, and this executor starts one machine; expected an executor that starts "
+            "a worker on each machine, such as slurm, or COLLEGIUM_MASTER and COLLEGIUM_NODE_RANK in the environment"
+        )
+        return StageOutcome(stage=job.id, status="failed", seconds=0, kind="ConfigError", problem=problem)
+    folder = Path(job.directory) / FOLDER / str(node)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    path = folder / "job.json"
+    path.write_text(job.model_dump_json(), encoding="utf-8")
+    with open(folder / "log.txt", "wb") as log:
+        process = subprocess.Popen(
+            _command(job, node, address, path),
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=_environment(job),
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            _follow(process, RankFile(folder / "0.jsonl"), listener)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    outcome = _outcome(job, folder, process.returncode, time.monotonic() - started)
+    if outcome.status == "completed":
+        shutil.rmtree(folder, ignore_errors=True)
+    return outcome
+
+
+def _command(job: StageJob, node: int, address: str, path: Path) -> list[str]:
+    launch = job.launch
+    spread = ["--standalone"] if launch.nodes == 1 else [
+        f"--node-rank={node}", "--rdzv-backend=static", f"--rdzv-endpoint={address}", f"--rdzv-id={job.id}"
+    ]  # fmt: skip
+    return [
+        sys.executable, "-m", "torch.distributed.run", f"--nnodes={launch.nodes}", f"--nproc-per-node={launch.processes}",
+        *spread, "--max-restarts=0", "-m", "collegium.worker", str(path),
+    ]  # fmt: skip
+
+
+def _environment(job: StageJob) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": str(job.threads), "TOKENIZERS_PARALLELISM": "false"}
+
+
+def _follow(process: subprocess.Popen[bytes], first: RankFile, listener: Callable[[StageEvent], None]) -> None:
+    """Pass on the first rank's events until torchrun ends."""
+    running = True
+    while running:
+        running = process.poll() is None
+        for line in first.fresh():
+            if "event" in line:
+                listener(StageEvent.model_validate(line["event"]))
+        if running:
+            time.sleep(POLL_S)
+
+
+def _outcome(job: StageJob, folder: Path, code: int, seconds: float) -> StageOutcome:
+    """Return the first rank's outcome, or that of the rank that failed first."""
+    found: list[tuple[float, StageOutcome]] = []
+    for path in sorted(folder.glob("*.jsonl")):
+        for line in RankFile(path).fresh():
+            if "outcome" in line:
+                found.append((float(str(line["time"])), StageOutcome.model_validate(line["outcome"])))
+    failed = sorted((pair for pair in found if pair[1].status == "failed"), key=lambda pair: pair[0])
+    if failed:
+        return failed[0][1]
+    if code == 0 and len(found) == job.launch.processes:
+        return max((outcome for _, outcome in found), key=lambda outcome: len(outcome.metrics))
+    log = folder / "log.txt"
+    tail = log.read_bytes()[-TAIL:].decode("utf-8", "replace").strip().splitlines()[-5:]
+    problem = (
+        f"{len(found)} of {job.launch.processes} ranks reported, torchrun exited with code {code}; the end of {log}: "
+        + " | ".join(tail)
+    )
+    return StageOutcome(stage=job.id, status="failed", seconds=seconds, kind="RankDied", problem=problem)
+
+
+def rank_of(environment: Mapping[str, str]) -> int | None:
+    """Return this process's number on its machine if torchrun started it; None if it is no rank."""
+    return int(environment["LOCAL_RANK"]) if "TORCHELASTIC_RUN_ID" in environment else None

@@ -1,0 +1,139 @@
+"""FSDP2: weights, gradients and optimizer split over the ranks with PyTorch's `fully_shard`.
+
+Each decoder layer is a unit that is put together while it runs; embeddings, final norm and head are the root's.
+Measured on CPU: `accelerate`'s own FSDP launcher neither shards nor synchronises there, so `fully_shard` is called here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from collegium.errors import PolicyError
+from collegium.training.distributed import World
+from collegium.training.language_model import LanguageModel
+from collegium.training.optimizer_config import OptimizerConfig
+from collegium.training.strategy import OptimizerState, adamw, apply, low_precision, named_trained, trained
+
+
+class FullyShard:
+    """The strategy ``fsdp2``.
+
+    Args:
+        policy: Its weights are split in place.
+        config: Of the optimizer.
+        world: The ranks.
+    """
+
+    def __init__(self, policy: LanguageModel, config: OptimizerConfig, world: World) -> None:
+        self.policy = policy
+        self.world = world
+        self.splits_weights = True
+        precision = low_precision(config)
+        # What is asked of whole weights is found out while there are some.
+        _ = policy.vocabulary, policy.width, policy.can_pack(2)
+        policy.compute_dtype = precision or policy.model.dtype
+        self.root = self._shard(policy, precision)
+        policy.shards = self
+        self.optimizer = adamw(policy, config)
+        self._check_sharded()
+
+    def _shard(self, policy: LanguageModel, precision: torch.dtype | None) -> FSDPModule:
+        mesh = init_device_mesh(policy.device.type, (self.world.size,))
+        offload = CPUOffloadPolicy() if self.world.launch.offload != "none" else OffloadPolicy()
+        mixed = MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=torch.float32)
+        for layer in decoder_layers(policy.model):
+            fully_shard(layer, mesh=mesh, mp_policy=mixed, offload_policy=offload)
+        root = fully_shard(policy.forward_module, mesh=mesh, mp_policy=mixed, offload_policy=offload)
+        # The loss is a sum over all ranks' micro-batches, not their mean.
+        for module in root.modules():
+            if isinstance(module, FSDPModule):
+                module.set_gradient_divide_factor(1.0)
+        return root
+
+    def _check_sharded(self) -> None:
+        """Check that every weight is split over all ranks.
+
+        Raises:
+            PolicyError: If one is not: each rank would train alone.
+        """
+        whole = [name for name, weight in named_trained(self.policy) if not isinstance(weight.data, DTensor)]
+        if whole:
+            raise PolicyError(
+                f"fsdp2 left {len(whole)} weights whole, such as {whole[0]!r}", fix="use the strategy ddp or zero3"
+            )
+
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        """Add a micro-batch's gradient."""
+        self.root.set_requires_gradient_sync(last)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch
+
+    def update(self, lr: float, most: float) -> float:
+        """Clip, update and return the gradient's norm."""
+        clipped = nn.utils.clip_grad_norm_(trained(self.policy), most)
+        norm = float(clipped.full_tensor() if isinstance(clipped, DTensor) else clipped)
+        apply(self.optimizer, lr, norm)
+        return norm
+
+    def forget(self) -> None:
+        """Forget the gradient."""
+        self.optimizer.zero_grad()
+
+    @torch.no_grad()
+    def full_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield every weight, whole, one at a time."""
+        for name, weight in self.policy.model.state_dict().items():
+            yield name, _whole(weight)
+
+    @torch.no_grad()
+    def optimizer_state(self) -> OptimizerState:
+        """Return the optimizer's state, whole."""
+        return {
+            name: {key: _whole(value).to("cpu", copy=True) for key, value in self.optimizer.state[weight].items()}
+            for name, weight in named_trained(self.policy)
+            if weight in self.optimizer.state
+        }
+
+    @torch.no_grad()
+    def load(self, weights: Mapping[str, Tensor], optimizer: OptimizerState) -> None:
+        """Take weights and optimizer state."""
+        for name, weight in self.policy.model.state_dict().items():
+            weight.copy_(_like(weights[name], weight))
+        for name, weight in named_trained(self.policy):
+            if name in optimizer:
+                self.optimizer.state[weight] = {
+                    key: value.clone() if key == "step" else _like(value, weight)
+                    for key, value in optimizer[name].items()
+                }
+
+
+def decoder_layers(model: nn.Module) -> list[nn.Module]:
+    """Return a model's layers: the members of its longest list of modules of one class.
+
+    Raises:
+        PolicyError: If there is no such list.
+    """
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
+    alike = [each for each in lists if len({type(layer) for layer in each}) == 1]
+    if not alike:
+        raise PolicyError(
+            f"{type(model).__name__} has no list of decoder layers to split", fix="use the strategy ddp or zero3"
+        )
+    return list(max(alike, key=lambda each: sum(weight.numel() for weight in each.parameters())))
+
+
+def _whole(value: Tensor) -> Tensor:
+    return value.full_tensor() if isinstance(value, DTensor) else value.detach()
+
+
+def _like(value: Tensor, target: Tensor) -> Tensor:
+    """Return a whole tensor split as another one is."""
+    if not isinstance(target, DTensor):
+        return value.to(target.device, copy=True)
+    device = target.device_mesh.device_type
+    return distribute_tensor(value.to(device), target.device_mesh, target.placements).to(target.device)
