@@ -1,0 +1,1 @@
+"""The executor `ray`: stages as tasks of a Ray cluster."""
