@@ -28,7 +28,8 @@ def servers() -> ModuleType:
     """Return the module of the server, which is imported by path."""
     name = "collegium_teacher_served_tests_server"
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("model_server.py"))
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
@@ -39,7 +40,7 @@ def servers() -> ModuleType:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a tiny teacher, sharpened so that its log-probs differ widely."""
     folder = tmp_path_factory.mktemp("teacher")
-    model = toy_model(seed=3)
+    model = toy_model(seed=3, tie_word_embeddings=False)
     with torch.no_grad():
         model.head.mul_(20)
     model.save(folder)

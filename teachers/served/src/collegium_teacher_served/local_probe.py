@@ -76,10 +76,10 @@ def local_probe(checkpoint: str, ids: Sequence[int]) -> LocalProbe:
 
 @torch.no_grad()
 def _write(model: LanguageModel, ids: Sequence[int], length: int) -> Tensor:
-    """Return ``[B, T]`` tokens: a first one drawn evenly, the others from the model; always the same ones."""
+    """Return ``[B, T]`` tokens: different first ones, the others from the model; always the same ones."""
     generator = torch.Generator().manual_seed(SEED)
     known = torch.tensor(sorted(ids))
-    tokens = known[torch.randint(len(known), (SEQUENCES, 1), generator=generator)]
+    tokens = known[torch.randperm(len(known), generator=generator)[:SEQUENCES, None]]
     for _ in range(length - 1):
         states = model.hidden_states(tokens.to(model.device), None)[:, -1]
         logits_BV = torch.nn.functional.linear(states, model.head, model.head_bias).float().cpu()

@@ -6,7 +6,7 @@ Shapes: ``B`` sequences, ``T`` tokens.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -29,6 +29,9 @@ class ServedTeacher(Teacher):
     """Ask a server for the log-probs of the rollouts; the first `open` makes sure that it is the right server."""
 
     Config = ServedTeacherConfig
+    deterministic: ClassVar[bool] = False
+    """A server may batch otherwise each time, which moves the last digits."""
+    network: ClassVar[bool] = True
 
     _session: Session | None = None
     _greeted = False
