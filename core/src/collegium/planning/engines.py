@@ -63,9 +63,8 @@ def engine_memory(stage: PlannedStage, config: RolloutConfig, shape: ModelShape)
 
 def _with_the_policy(stage: PlannedStage, shape: ModelShape, longest: Part, sequences: int) -> EngineMemory:
     """Sample with the trainer's weights; with a whole float32 copy where no rank has the whole model."""
-    split = stage.node.launch.shards_weights and stage.node.launch.ranks > 1
     return EngineMemory(
-        weights=4 * shape.count if split else 0,
+        weights=4 * shape.count if stage.node.launch.shards_weights else 0,
         cache=longest if isinstance(longest, Unknown) else memory.kv_cache(shape, sequences * longest, 4),
         sampling=memory.SAMPLED_LOGIT_COPIES * sequences * shape.vocabulary * 4,
         keeps=frozenset({"engine_weights"}),

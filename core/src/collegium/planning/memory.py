@@ -95,7 +95,7 @@ def states(shape: ModelShape, launch: LaunchConfig, precision: str, trained: int
 
 def _working(shape: ModelShape, launch: LaunchConfig, mode: Mode) -> int:
     """Return what the pass adds: autocast's copies; or the ends and two layers put together, and a layer's gradient."""
-    if launch.shards_weights and launch.ranks > 1:
+    if launch.shards_weights:
         ends = shape.count - shape.layers * shape.layer_parameters
         return (2 * ends + 3 * shape.layer_parameters) * (2 if mode == "low" else 4)
     return 2 * shape.count if mode == "autocast" else 0

@@ -100,7 +100,7 @@ class StageResources:
 
 def launcher_of(launch: LaunchConfig, executor: str) -> str:
     """Return in words how a stage's processes are started."""
-    if launch.ranks == 1:
+    if launch.strategy == "single":
         return "in process" if executor == "collegium/in-process" else f"one worker, {executor.rpartition('/')[2]}"
     ranks = f"{launch.nodes}x{launch.processes}" if launch.nodes > 1 else f"{launch.processes}"
-    return f"torchrun {ranks} ranks, {launch.strategy}"
+    return f"torchrun {ranks} rank{'s' if launch.ranks > 1 else ''}, {launch.strategy}"

@@ -11,6 +11,7 @@ from collegium.planning.memory import size
 from collegium.planning.resources import StageResources
 
 WORDS: Mapping[str, str] = {
+    "loading": "whole model while loading",
     "logits": "logits chunk",
     "engine_weights": "engine's weights",
     "kv_cache": "KV cache",
@@ -41,9 +42,10 @@ def describe_resources(needs: StageResources) -> dict[str, Any]:
 def resources_table(rows: Sequence[tuple[str, dict[str, Any]]]) -> Table:
     """Return a table of stages and their needs, those that need the same in one row."""
     table = Table(title="resources (at most; memory of each device in its fullest phase)")
-    for name in ("stage", "launcher", "ranks", "engine", "tokens per step", "memory"):
-        table.add_column(name, overflow="fold")
-    table.add_column("of which", min_width=40, overflow="fold")
+    table.add_column("stage", overflow="fold")
+    for name in ("launcher", "ranks", "engine", "tokens per step", "memory"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("of which", overflow="fold")
     alike: dict[tuple[str, ...], list[str]] = {}
     for stage, needs in rows:
         engine = str(needs["engine"] or "-").rpartition("/")[2]
@@ -82,7 +84,8 @@ def _memory(needs: Mapping[str, Any]) -> tuple[str, str]:
     total = parts.pop("total")
     if total is None:
         return "unknown", "-"
-    parts.pop("loading")
+    if needs["peak"] != "load":
+        parts.pop("loading")
     missing = [name for name, count in parts.items() if count is None]
     known = sorted(((count, name) for name, count in parts.items() if count), reverse=True)
     listed = [f"{WORDS.get(name, name)} {size(count)}" for count, name in known]
