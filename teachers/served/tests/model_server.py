@@ -46,6 +46,7 @@ class Seen:
     path: str
     headers: dict[str, str]
     body: Any
+    at_once: int  # requests under way with it, itself included
 
 
 class ModelServer(ThreadingHTTPServer):
@@ -65,7 +66,7 @@ class ModelServer(ThreadingHTTPServer):
         self.always: dict[str, Behaviour] = {}
         self.seen: list[Seen] = []
         self.pause_s = 0.0
-        self.at_once = self.most_at_once = 0
+        self.at_once = 0
         self.lock = threading.Lock()
         self.ended = threading.Event()
         self.scheme = "http"
@@ -116,11 +117,10 @@ class Handler(BaseHTTPRequestHandler):
     def _serve(self, body: Any) -> None:
         server = self.server
         with server.lock:
-            server.seen.append(Seen(self.path, dict(self.headers), body))
             queue = server.script.get(self.path)
             behaviour = queue.pop(0) if queue else server.always.get(self.path, Behaviour())
             server.at_once += 1
-            server.most_at_once = max(server.most_at_once, server.at_once)
+            server.seen.append(Seen(self.path, dict(self.headers), body, server.at_once))
         try:
             time.sleep(server.pause_s if self.path in SCORING else 0.0)
             self._behave(behaviour, body)

@@ -85,7 +85,8 @@ def test_a_tokenizer_with_one_token_more_is_refused(teacher, server, servers):
 
 def test_a_tokenizer_that_cannot_read_a_text_is_refused(teacher, server):
     server.tokenizer = character_tokenizer("abc")
-    opening_fails(teacher(), "it answered 400")
+    message = opening_fails(teacher(), "cannot read a text of the tokenizer's vocabulary, '<pad><eos>abcdef#~='")
+    assert "it answered 400" in message
 
 
 def test_a_server_that_offers_no_tokenizer_is_accepted_with_a_warning(teacher, server, caplog):

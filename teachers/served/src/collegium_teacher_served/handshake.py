@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from collegium_teacher_served.endpoint import Refused
 from collegium_teacher_served.failures import Failure
 from collegium_teacher_served.session import Requests, all_of
 from collegium_teacher_served.tokenizer_probe import TokenizedText, difference, probe_texts
@@ -15,6 +15,7 @@ from collegium_teacher_served.tokenizer_probe import TokenizedText, difference, 
 log = logging.getLogger(__name__)
 NOT_OFFERED = (404, 405, 501)
 """Statuses of a server that does not have what is asked for."""
+NAME_ITS_OWN = "name the server's own tokenizer; the student must have the same one"
 
 
 async def greet(requests: Requests, model: str, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -47,7 +48,14 @@ async def _reads_alike(
 ) -> bool:
     """Compare how the server reads a text; False if it has no ``/tokenize``."""
     body = {"model": model, "prompt": probe.text, "add_special_tokens": False}
-    reply: Any = await requests.ask_json("POST", "/tokenize", body, tokens=len(probe.token_ids), absent=NOT_OFFERED)
+    try:
+        reply = await requests.ask_json("POST", "/tokenize", body, tokens=len(probe.token_ids), absent=NOT_OFFERED)
+    except Refused as refused:
+        raise Failure(
+            f"it cannot read a text of the tokenizer's vocabulary, {probe.text[:40]!r}...: {refused.args[0]}",
+            said=refused.said,
+            fix=refused.fix if refused.status in (401, 403) else NAME_ITS_OWN,
+        ) from None
     if reply is None:
         return False
     found = reply.get("tokens") if isinstance(reply, Mapping) else None
@@ -57,6 +65,6 @@ async def _reads_alike(
     if story:
         raise Failure(
             f"it has another tokenizer than the folder that the recipe names: {story}",
-            fix="name the server's own tokenizer; the student must have the same one",
+            fix=NAME_ITS_OWN,
         )
     return True
