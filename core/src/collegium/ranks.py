@@ -3,8 +3,8 @@
 A rank runs the job like a worker of its own and writes its events and its outcome to a file in the job's folder, which
 all machines share; only the first rank has something to tell before the end. When one fails, torchrun ends the others.
 
-On several machines one worker per machine starts that machine's ranks. They find each other through torchrun's
-rendezvous at ``COLLEGIUM_MASTER`` (``host:port`` of the first machine); ``COLLEGIUM_NODE_RANK`` is the machine's number.
+On several machines one worker per machine starts that machine's ranks. They find each other at ``COLLEGIUM_MASTER``
+(``host:port`` of the first machine) through torchrun's rendezvous; ``COLLEGIUM_NODE_RANK`` is the machine's number.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NoReturn, TypeAlias
 
 from collegium.job import StageEvent, StageJob, StageOutcome
+
+Listener: TypeAlias = Callable[[StageEvent], None]
 
 FOLDER = "ranks"
 POLL_S = 0.2
@@ -52,14 +55,20 @@ class RankFile:
                 yield json.loads(line)
 
 
-def run_ranks(job: StageJob, listener: Callable[[StageEvent], None]) -> StageOutcome:
-    """Start a job's ranks on this machine, pass on the first one's events, and return how it ended."""
+def run_ranks(job: StageJob, listener: Listener, module: str = "collegium.worker") -> StageOutcome:
+    """Start a job's ranks on this machine, pass on the first one's events, and return how it ended.
+
+    Args:
+        job: The job.
+        listener: Told of every event.
+        module: What each rank runs; its argument is the job's file.
+    """
     started = time.monotonic()
     node, address = int(os.environ.get("COLLEGIUM_NODE_RANK", "0")), os.environ.get("COLLEGIUM_MASTER", "")
     if job.launch.nodes > 1 and not address:
         problem = (
-            f"launch.nodes is {job.launch.nodes}, and this executor starts one machine; expected an executor that starts "
-            "a worker on each machine, such as slurm, or COLLEGIUM_MASTER and COLLEGIUM_NODE_RANK in the environment"
+            f"launch.nodes is {job.launch.nodes}, and this executor starts one machine; expected one that starts "
+            "a worker on each, such as slurm, or COLLEGIUM_MASTER and COLLEGIUM_NODE_RANK in the environment"
         )
         return StageOutcome(stage=job.id, status="failed", seconds=0, kind="ConfigError", problem=problem)
     folder = Path(job.directory) / FOLDER / str(node)
@@ -69,7 +78,7 @@ def run_ranks(job: StageJob, listener: Callable[[StageEvent], None]) -> StageOut
     path.write_text(job.model_dump_json(), encoding="utf-8")
     with open(folder / "log.txt", "wb") as log:
         process = subprocess.Popen(
-            _command(job, node, address, path),
+            _command(job, node, address, module, path),
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=_environment(job),
             start_new_session=True,
         )  # fmt: skip
@@ -85,14 +94,15 @@ def run_ranks(job: StageJob, listener: Callable[[StageEvent], None]) -> StageOut
     return outcome
 
 
-def _command(job: StageJob, node: int, address: str, path: Path) -> list[str]:
+def _command(job: StageJob, node: int, address: str, module: str, path: Path) -> list[str]:
     launch = job.launch
     spread = ["--standalone"] if launch.nodes == 1 else [
         f"--node-rank={node}", "--rdzv-backend=static", f"--rdzv-endpoint={address}", f"--rdzv-id={job.id}"
     ]  # fmt: skip
     return [
-        sys.executable, "-m", "torch.distributed.run", f"--nnodes={launch.nodes}", f"--nproc-per-node={launch.processes}",
-        *spread, "--max-restarts=0", "-m", "collegium.worker", str(path),
+        sys.executable, "-m", "torch.distributed.run",
+        f"--nnodes={launch.nodes}", f"--nproc-per-node={launch.processes}", *spread, "--max-restarts=0",
+        "-m", module, str(path),
     ]  # fmt: skip
 
 
@@ -100,7 +110,7 @@ def _environment(job: StageJob) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": str(job.threads), "TOKENIZERS_PARALLELISM": "false"}
 
 
-def _follow(process: subprocess.Popen[bytes], first: RankFile, listener: Callable[[StageEvent], None]) -> None:
+def _follow(process: subprocess.Popen[bytes], first: RankFile, listener: Listener) -> None:
     """Pass on the first rank's events until torchrun ends."""
     running = True
     while running:
@@ -131,6 +141,17 @@ def _outcome(job: StageJob, folder: Path, code: int, seconds: float) -> StageOut
         + " | ".join(tail)
     )
     return StageOutcome(stage=job.id, status="failed", seconds=seconds, kind="RankDied", problem=problem)
+
+
+def run_as_rank(path: Path, run: Callable[[StageJob, Listener], StageOutcome]) -> NoReturn:
+    """Run the job in a file as one of its ranks; the exit code tells torchrun whether the others may go on."""
+    job = StageJob.model_validate_json(path.read_text(encoding="utf-8"))
+    file = RankFile(path.parent / f"{rank_of(os.environ)}.jsonl")
+    outcome = run(job, lambda event: file.write("event", event.model_dump_json()))
+    file.write("outcome", outcome.model_dump_json())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0 if outcome.status == "completed" else 1)
 
 
 def rank_of(environment: Mapping[str, str]) -> int | None:

@@ -21,7 +21,7 @@ from collegium.errors import CollegiumError
 from collegium.exit_guard import exit_refused
 from collegium.job import StageEvent, StageJob, StageOutcome
 from collegium.plugins.registry import Registry
-from collegium.ranks import RankFile, rank_of, run_ranks
+from collegium.ranks import rank_of, run_as_rank, run_ranks
 
 PR_SET_PDEATHSIG = 1
 
@@ -59,10 +59,9 @@ def die_with_parent() -> None:
 def main(job_path: str, descriptor: str = "") -> NoReturn:
     """Run the job in a file, and end the process; the exit code is 0 whenever an outcome was written."""
     die_with_parent()
+    if rank_of(os.environ) is not None:
+        run_as_rank(Path(job_path), run_guarded)
     job = StageJob.model_validate_json(Path(job_path).read_text(encoding="utf-8"))
-    rank = rank_of(os.environ)
-    if rank is not None:
-        _run_rank(job, RankFile(Path(job_path).parent / f"{rank}.jsonl"))
     guard = threading.Lock()
     with open(int(descriptor), "w", encoding="utf-8", buffering=1) as channel:
 
@@ -75,15 +74,6 @@ def main(job_path: str, descriptor: str = "") -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # a thread that a plugin left behind must not keep the worker alive
-
-
-def _run_rank(job: StageJob, file: RankFile) -> NoReturn:
-    """Run the job as one of its ranks; the exit code tells torchrun whether the others may go on."""
-    outcome = run_guarded(job, lambda event: file.write("event", event.model_dump_json()))
-    file.write("outcome", outcome.model_dump_json())
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0 if outcome.status == "completed" else 1)
 
 
 if __name__ == "__main__":

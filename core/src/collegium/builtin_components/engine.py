@@ -32,7 +32,7 @@ class TransformersEngine(Engine):
     def generate(
         self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, seeds: Sequence[int]
     ) -> Sequence[Generation]:
-        """Return one generation per prompt; each depends on nothing but its prompt and seed, the weights and `sampling`.
+        """Return one generation per prompt; it depends on nothing but prompt, seed, weights and `sampling`.
 
         Raises:
             EngineError: If there is no policy yet, a prompt is empty, or a completion may not fit the model's context.
@@ -184,7 +184,7 @@ def uniforms(seeds: Sequence[int], count: int) -> Tensor:
 
 
 def draw(logprobs: Tensor, noise: Tensor) -> Tensor:
-    """Draw a token of each row by inverting its cumulative distribution at `noise`, ``[R, V]`` and ``[R]`` to ``[R, 1]``."""
+    """Invert each row's cumulative distribution at `noise`: ``[R, V]`` and ``[R]`` to tokens ``[R, 1]``."""
     cumulative = logprobs.double().exp().cumsum(dim=-1)
     # Rounding may leave the total a little below or above 1; a token of probability 0 is never the first above.
     wanted = noise[:, None] * cumulative[:, -1:]

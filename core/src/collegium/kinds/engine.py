@@ -55,8 +55,8 @@ class Engine(Configurable):
     ) -> Sequence[Generation]:
         """Return one generation per prompt, in order.
 
-        Each prompt has a seed of its own, in [0, 2^63): the same prompt, seed and weights give the same tokens, whatever
-        else is in the call, so that ranks may share the prompts and a call may be repeated.
+        Each prompt has a seed of its own, in [0, 2^63): the same prompt, seed and weights give the same tokens,
+        whatever else is in the call, so that ranks may share the prompts and a call may be repeated.
         """
         raise NotImplementedError
 

@@ -162,7 +162,7 @@ def collate(
 
 
 def deal(batch: RolloutBatch, ranks: int) -> list[list[int]]:
-    """Return the rows that each rank scores and trains on: whole groups of a prompt, in blocks, where there are enough."""
+    """Return the rows that each rank scores and trains on: blocks, of whole groups where there are enough."""
     groups = list(dict.fromkeys(batch.groups.tolist()))
     whole = len(groups) >= ranks
     place = {group: index for index, group in enumerate(groups)}

@@ -107,7 +107,7 @@ class StageContext:
         self.checkpoints = Checkpoints(self.directory / "checkpoints")
         self.journal = Journal(self.directory)
         self.world = world()
-        """The stage's ranks. The first one writes files and reports; a method that does either does nothing elsewhere."""
+        """The stage's ranks. The first one writes and reports; on others, methods that do either do nothing."""
         self.rollouts = 0
         """Completions sampled so far in this stage."""
         self.tokens_generated = 0

@@ -1,8 +1,8 @@
 """The ranks of a stage: which one this process is, and what they tell each other.
 
-Every rank runs the whole stage. All of them hold the same batch of tokens, verdicts and weights of the loss; generation,
-scoring and the gradients' forward passes are shared out. One process alone is a world of size 1, where nothing of this
-costs anything.
+Every rank runs the whole stage. All of them hold the same batch of tokens, verdicts and weights of the loss;
+generation, scoring and the gradients' forward passes are shared out. One process alone is a world of size 1, where
+nothing of this costs anything.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def start_world(launch: LaunchConfig) -> World:
     """Join the other ranks, which a launcher such as torchrun has started, and return the world.
 
     Raises:
-        PolicyError: If there are not as many ranks as the launch configuration says: each would believe that it is alone.
+        PolicyError: If there are not as many ranks as the launch configuration says: each might believe it is alone.
     """
     global _world  # a process runs one stage at a time, and torch's process group is global as well
     if launch.strategy == "single":

@@ -1,7 +1,7 @@
 """FSDP2: weights, gradients and optimizer split over the ranks with PyTorch's `fully_shard`.
 
 Each decoder layer is a unit that is put together while it runs; embeddings, final norm and head are the root's.
-Measured on CPU: `accelerate`'s own FSDP launcher neither shards nor synchronises there, so `fully_shard` is called here.
+On CPU `accelerate`'s own FSDP neither shards nor synchronises, so `fully_shard` is called here.
 """
 
 from __future__ import annotations
@@ -49,12 +49,7 @@ class FullyShard:
         mixed = MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=torch.float32)
         for layer in decoder_layers(policy.model):
             fully_shard(layer, mesh=mesh, mp_policy=mixed, offload_policy=offload)
-        root = fully_shard(policy.forward_module, mesh=mesh, mp_policy=mixed, offload_policy=offload)
-        # The loss is a sum over all ranks' micro-batches, not their mean.
-        for module in root.modules():
-            if isinstance(module, FSDPModule):
-                module.set_gradient_divide_factor(1.0)
-        return root
+        return fully_shard(policy.forward_module, mesh=mesh, mp_policy=mixed, offload_policy=offload)
 
     def _check_sharded(self) -> None:
         """Check that every weight is split over all ranks.
@@ -69,9 +64,9 @@ class FullyShard:
             )
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
-        """Add a micro-batch's gradient."""
+        """Add a micro-batch's gradient; FSDP takes the mean over ranks, and the loss is a sum."""
         self.root.set_requires_gradient_sync(last)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch
+        (loss * self.world.size).backward()  # type: ignore[no-untyped-call]  # torch
 
     def update(self, lr: float, most: float) -> float:
         """Clip, update and return the gradient's norm."""
@@ -118,13 +113,13 @@ def decoder_layers(model: nn.Module) -> list[nn.Module]:
     Raises:
         PolicyError: If there is no such list.
     """
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
+    lists = [list(module) for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
     alike = [each for each in lists if len({type(layer) for layer in each}) == 1]
     if not alike:
         raise PolicyError(
             f"{type(model).__name__} has no list of decoder layers to split", fix="use the strategy ddp or zero3"
         )
-    return list(max(alike, key=lambda each: sum(weight.numel() for weight in each.parameters())))
+    return max(alike, key=lambda each: sum(weight.numel() for layer in each for weight in layer.parameters()))
 
 
 def _whole(value: Tensor) -> Tensor:

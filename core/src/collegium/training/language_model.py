@@ -202,7 +202,7 @@ class LanguageModel:
         self, tokens: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None = None
     ) -> Tensor:
         """Return the last hidden states, ``[B, T, D]``; the arguments are those of `read`."""
-        return self.read(lambda hidden, head, bias: hidden, tokens, attention_mask, position_ids)
+        return self.read(_states, tokens, attention_mask, position_ids)
 
     def can_pack(self, longest: int) -> bool:
         """Tell whether a mask of ours can keep sequences of up to `longest` tokens in one row apart.
@@ -249,7 +249,7 @@ class LanguageModel:
 
     def predicting_states(self, batch: RolloutBatch) -> Tensor:
         """Return the states that predict the batch's trained tokens, ``[N, D]``."""
-        return self.read_completions(batch, lambda states, head, bias: states)
+        return self.read_completions(batch, _states)
 
     def trained_logprobs(
         self, tokens: Tensor, attention_mask: Tensor, position_ids: Tensor | None, trained: Tensor
@@ -299,6 +299,9 @@ class LanguageModel:
             path: The folder.
             weights: What `state_dict` gave; needed where training has split the weights over ranks.
         """
+        if weights is not None:  # a tied head is not written twice
+            kept = dict(self.model.named_parameters()).keys() | dict(self.model.named_buffers()).keys()
+            weights = {name: weight for name, weight in weights.items() if name in kept}
         self.model.save_pretrained(str(path), state_dict=weights)
         self.tokenizer.save_pretrained(str(path))
 
@@ -333,10 +336,16 @@ class LanguageModel:
 
     def replica(self) -> LanguageModel:
         """Return a frozen model of the same architecture on the same device, its weights yet to be loaded."""
-        model = AutoModelForCausalLM.from_config(copy.deepcopy(self.model.config), dtype=self.model.dtype)
+        make: Any = AutoModelForCausalLM.from_config
+        model = make(copy.deepcopy(self.model.config), dtype=self.model.dtype)
         model.generation_config = copy.deepcopy(self.model.generation_config)
         model.requires_grad_(requires_grad=False)
-        return LanguageModel(model.eval(), self.tokenizer).to(self.device)
+        model.eval()
+        return LanguageModel(model, self.tokenizer).to(self.device)
+
+
+def _states(hidden: Tensor, *_: Tensor | None) -> Tensor:
+    return hidden
 
 
 def _nothing(hidden: Tensor, head: Tensor, bias: Tensor | None) -> Tensor:

@@ -184,10 +184,8 @@ def policy_streams(
     return streams, scatter_to_tokens(entropies.detach(), mask)
 
 
-def dealt_micro_batches(
-    batch: RolloutBatch, size: int, owners: Sequence[int], ranks: int
-) -> list[list[int] | None]:
-    """Return every rank's micro-batches in turn, so that rank `r` has every `ranks`-th one from `r` on; None for none."""
+def dealt_micro_batches(batch: RolloutBatch, size: int, owners: Sequence[int], ranks: int) -> list[list[int] | None]:
+    """Return the ranks' micro-batches in turn: rank `r` has every `ranks`-th one from `r` on; None for none."""
     parts = [
         micro_batches(batch, size, [row for row, owner in enumerate(owners) if owner == rank]) for rank in range(ranks)
     ]
@@ -210,7 +208,10 @@ def micro_batches(batch: RolloutBatch, size: int, chosen: Sequence[int] | None =
         longest[group] = max(longest[group], length)
     teachers = batch.teachers if batch.teacher_hidden is not None else [""] * len(batch)
     by_teacher: defaultdict[str, list[int]] = defaultdict(list)
-    for row in sorted(range(len(batch)) if chosen is None else chosen, key=lambda row: (longest[groups[row]], groups[row], lengths[row])):
+    for row in sorted(
+        range(len(batch)) if chosen is None else chosen,
+        key=lambda row: (longest[groups[row]], groups[row], lengths[row]),
+    ):
         by_teacher[teachers[row]].append(row)
     return [rows[start : start + size] for _, rows in sorted(by_teacher.items()) for start in range(0, len(rows), size)]
 

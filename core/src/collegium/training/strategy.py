@@ -36,8 +36,8 @@ class Strategy(Protocol):
         """Clip the gradient to a norm of at most `most`, update the weights, and forget the gradient.
 
         Returns:
-            The norm before clipping. If it is not finite the weights are as they were, as far as the strategy can see to
-            that.
+            The norm before clipping. If it is not finite the weights are as they were, where the strategy can tell in
+            time.
         """
 
     def forget(self) -> None:
@@ -152,4 +152,3 @@ def trained(policy: LanguageModel) -> list[nn.Parameter]:
 def named_trained(policy: LanguageModel) -> Iterator[tuple[str, nn.Parameter]]:
     """Yield the weights that are trained by name; one that is tied to another comes once."""
     yield from ((name, weight) for name, weight in policy.model.named_parameters() if weight.requires_grad)
-

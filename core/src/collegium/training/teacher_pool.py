@@ -63,8 +63,8 @@ class TeacherPool:
     def score(self, batch: RolloutBatch, *, hidden: bool, logprobs: bool) -> None:
         """Route the rows, open each teacher that is needed once, and fill the batch's teacher fields.
 
-        Each rank asks about its own rows. All get the log-probs of all rows; hidden states stay where they were made, for
-        only that rank trains on the row.
+        Each rank asks about its own rows. All get the log-probs of all rows; hidden states stay where they were made,
+        for only that rank trains on the row.
 
         Args:
             batch: Gets `teachers`, and what is asked for.

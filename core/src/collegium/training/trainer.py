@@ -95,7 +95,7 @@ class Trainer:
         return number
 
     def state_dict(self) -> dict[str, Any]:
-        """Return weights, optimizer and the schedule's position; whole, so that another strategy can go on from them."""
+        """Return weights, optimizer and the schedule's position; whole, so that any strategy can go on from them."""
         return {
             "model": self.policy.state_dict(),
             "optimizer": self.strategy.optimizer_state(),

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DeepSpeedPlugin
-from torch import Tensor, nn
+from torch import Tensor
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from collegium.errors import PluginNotFound, PolicyError
 from collegium.training.distributed import World
@@ -50,6 +51,7 @@ class Zero:
         self.named = dict(named_trained(policy))
         head = policy.head
         engine, self.optimizer = self.accelerator.prepare(forward, adamw(policy, config))
+        unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]  # models loaded from here on stay whole
         self.engine: Any = engine
         policy.forward_module = engine
         if self.splits_weights:
@@ -192,6 +194,5 @@ def accelerator_for(config: OptimizerConfig, world: World, *, on_cpu: bool) -> A
         "zero_force_ds_cpu_optimizer": False,
         "bf16": {"enabled": config.precision == "bfloat16"},
     }
-    # Weights that are loaded later, such as a teacher's, stay whole.
     plugin = DeepSpeedPlugin(hf_ds_config=settings, zero3_init_flag=False)
-    return Accelerator(cpu=on_cpu, deepspeed_plugin=plugin)
+    return Accelerator(deepspeed_plugin=plugin)  # not cpu=True: that is plain DDP, without a word

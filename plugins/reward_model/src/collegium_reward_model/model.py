@@ -141,7 +141,7 @@ class RewardModel(LanguageModel):
         mask = (torch.arange(longest, device=self.device) < lengths[:, None]).long()
         rows = torch.arange(len(sequences), device=self.device)
 
-        def reward(hidden: Tensor, head: Tensor, bias: Tensor | None) -> Tensor:
+        def reward(hidden: Tensor, head: Tensor, _: Tensor | None) -> Tensor:
             return (hidden[rows, lengths - 1].to(head.dtype) @ head.T)[:, 0].float()
 
         return self.read(reward, tokens, mask)
