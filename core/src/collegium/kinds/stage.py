@@ -25,6 +25,8 @@ class StageConfig(Config):
     """Further edges that the recipe may give."""
     produces: ClassVar[Artifact] = "model"
     """What the stage leaves behind."""
+    distributed: ClassVar[bool] = False
+    """Whether it can run on several ranks: it trains through `Trainer`, and all ranks come to the same batches."""
 
     def judges(self) -> bool:
         """Whether the stage asks verifiers or rewards; if not, a changed verifier does not change its artifact."""

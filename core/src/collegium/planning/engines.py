@@ -63,10 +63,12 @@ def engine_memory(stage: PlannedStage, config: RolloutConfig, shape: ModelShape)
 
 def _with_the_policy(stage: PlannedStage, shape: ModelShape, longest: Part, sequences: int) -> EngineMemory:
     """Sample with the trainer's weights; with a whole float32 copy where no rank has the whole model."""
+    cache = longest if isinstance(longest, Unknown) else memory.kv_cache(shape, sequences * longest, 4)
+    grown = 0 if isinstance(cache, Unknown) else cache // (2 * shape.layers)  # a layer's keys, copied to be longer
     return EngineMemory(
         weights=4 * shape.count if stage.node.launch.shards_weights else 0,
-        cache=longest if isinstance(longest, Unknown) else memory.kv_cache(shape, sequences * longest, 4),
-        sampling=memory.SAMPLED_LOGIT_COPIES * sequences * shape.vocabulary * 4,
+        cache=cache,
+        sampling=memory.SAMPLED_LOGIT_COPIES * sequences * shape.vocabulary * 4 + grown,
         keeps=frozenset({"engine_weights"}),
     )
 

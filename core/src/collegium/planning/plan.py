@@ -14,6 +14,7 @@ from collegium.errors import CollegiumError, Problem, RecipeError
 from collegium.job import DomainSpec
 from collegium.kinds.reward import RewardConfig
 from collegium.kinds.stage import Artifact, Edge, StageConfig
+from collegium.launch_config import LaunchConfig
 from collegium.model_files import check_model_folder, is_local
 from collegium.planning.cards import check_cards
 from collegium.planning.fingerprint import file_digest, folder_digest
@@ -207,6 +208,7 @@ class _Planner:
         options = self.resolver.dump(config, node.path)
         self._check_edges(node, config, entry, rewarded=any(key.startswith("reward:") for key in self.resolver.used))
         self._check_reward_models(node, config, options)
+        self._check_launch(node, config, entry)
         stage = PlannedStage(node, entry, config, options, self._seed(node))
         for name, teacher in node.teachers.items():
             if isinstance(teacher, Use):
@@ -218,6 +220,18 @@ class _Planner:
                 stage.teachers[name] = teacher
         stage.components, stage.contents = dict(self.resolver.used), dict(self.resolver.contents)
         return stage
+
+    def _check_launch(self, node: StageNode, config: StageConfig, entry: Entry) -> None:
+        """Let a stage that knows no ranks run in one process, unless the recipe asks for ranks for it by name."""
+        if config.distributed or node.launch.strategy == "single":
+            return
+        if node.own_launch:
+            self.problem(
+                (*node.path, "launch"),
+                f"{entry.id} runs in one process, found strategy {node.launch.strategy!r}",
+                "leave the stage's launch out", entry.record.distribution,
+            )  # fmt: skip
+        node.launch = LaunchConfig()
 
     def _seed(self, node: StageNode) -> int:
         if node.seed is not None:

@@ -35,6 +35,7 @@ class StageNode:
         inputs: Edge to node ids or model names, resolved.
         teachers: Teacher name to a node id, ``self``, or a teacher component.
         launch: How it is spread over processes.
+        own_launch: Whether the recipe says so for this stage itself.
     """
 
     id: str
@@ -46,6 +47,7 @@ class StageNode:
     seed: int | None
     evaluate: bool
     launch: LaunchConfig
+    own_launch: bool
     inputs: dict[Edge, list[str]] = field(default_factory=dict)
     teachers: dict[str, str | Use] = field(default_factory=dict)
 
@@ -142,8 +144,10 @@ class Expansion:
         for domain, node_id in self.members[entry.base_id()].items():
             options = {**entry.options, **raw.per.get(domain or "", {})}
             domains = (domain,) if domain else self._domains_of(entry)
-            launch = raw.launch or self.recipe.launch
-            node = StageNode(node_id, raw.use, options, entry.path, domain, domains, raw.seed, raw.evaluate, launch)
+            launch, own = raw.launch or self.recipe.launch, raw.launch is not None
+            node = StageNode(
+                node_id, raw.use, options, entry.path, domain, domains, raw.seed, raw.evaluate, launch, own
+            )
             for edge in (*WEIGHT_EDGES, *MANY_EDGES):
                 value = getattr(raw, edge)
                 if value is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from collegium.kinds.stage import StageConfig
 
 class OptimizerConfig(StageConfig):
     """AdamW, its schedule and the gradient's clipping."""
+
+    distributed: ClassVar[bool] = True
 
     lr: float = Field(default=1e-4, gt=0)
     """Peak learning rate."""
