@@ -66,6 +66,7 @@ class ModelServer(ThreadingHTTPServer):
         self.always: dict[str, Behaviour] = {}
         self.seen: list[Seen] = []
         self.pause_s = 0.0
+        self.meeting: threading.Barrier | None = None  # scoring requests wait for one another
         self.at_once = 0
         self.lock = threading.Lock()
         self.ended = threading.Event()
@@ -121,12 +122,13 @@ class Handler(BaseHTTPRequestHandler):
             behaviour = queue.pop(0) if queue else server.always.get(self.path, Behaviour())
             server.at_once += 1
             server.seen.append(Seen(self.path, dict(self.headers), body, server.at_once))
-        try:
-            time.sleep(server.pause_s if self.path in SCORING else 0.0)
-            self._behave(behaviour, body)
-        finally:
-            with server.lock:
-                server.at_once -= 1
+        if self.path in SCORING:
+            if server.meeting is not None:
+                server.meeting.wait(30)
+            time.sleep(server.pause_s)
+        with server.lock:  # before the reply, which may be answered by the next request
+            server.at_once -= 1
+        self._behave(behaviour, body)
 
     def _behave(self, behaviour: Behaviour, body: Any) -> None:
         if behaviour.hang or behaviour.drop:

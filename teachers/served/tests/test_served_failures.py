@@ -82,10 +82,11 @@ def test_500s_without_end_open_the_breaker_and_then_fail_with_what_came_back(tea
 def test_while_the_breaker_is_open_one_request_at_a_time_tries(teacher, server, servers, batch):
     server.pause_s = 0.02
     server.fail(*[servers.Behaviour(status=500)] * 7)
-    breaker = {"failures": 3, "cool_down_s": 0.05, "cool_downs": 6}
+    breaker = {"failures": 3, "cool_down_s": 0.2, "cool_downs": 6}
     found = scored(teacher, batch, breaker=breaker, concurrency=3, sequences_per_request=1, retries=20)
     assert (found[batch.completion_mask] < 0).all()
-    assert [request.at_once for request in server.requests()[3:8]] == [1, 1, 1, 1, 1]
+    # two requests may have been under way when the third failure opened it
+    assert [request.at_once for request in server.requests()[5:8]] == [1, 1, 1]
 
 
 def test_the_breaker_closes_after_one_success(teacher, server, servers, batch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 
@@ -96,7 +98,7 @@ def test_a_trained_first_token_is_refused(teacher, batch):
 
 
 def test_no_more_requests_than_asked_for_are_under_way(teacher, server, batch):
-    server.pause_s = 0.05
+    server.meeting, server.pause_s = threading.Barrier(3), 0.05
     served = teacher(concurrency=3, sequences_per_request=1)
     served.open()
     served.logprobs(batch)

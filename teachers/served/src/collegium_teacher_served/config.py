@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from collegium import Config
 from collegium.model_files import check_model_folder, is_local
+
+VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+"""Names of environment variables."""
 
 
 class BreakerConfig(Config):
@@ -27,8 +31,6 @@ class BreakerConfig(Config):
 class ServedTeacherConfig(Config):
     """Options of the teacher `served`."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)  # a url with a password is refused, and not shown
-
     url: str
     """Root of the server, such as ``https://host:8000``; a trailing ``/v1`` is taken off."""
     model: str = Field(min_length=1)
@@ -41,7 +43,7 @@ class ServedTeacherConfig(Config):
     """Folder or hub name of the served weights; if given, server and checkpoint are compared when first opened."""
     tolerance: float = Field(default=0.05, gt=0)
     """Mean absolute difference of log-probs, in nats, allowed between server and `checkpoint`."""
-    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    api_key_env: str | None = Field(default=None, pattern=VARIABLE.pattern)
     """Name of the environment variable that holds the key; the key itself never stands in a recipe. None sends none."""
     ca_file: Path | None = None
     """PEM file of the authority that signed an ``https`` server's certificate; default: the system's."""
@@ -63,12 +65,27 @@ class ServedTeacherConfig(Config):
     @field_validator("url")
     @classmethod
     def _plain_url(cls, value: str) -> str:
-        url = urlsplit(value)
-        if url.username is not None or url.password is not None or url.query or url.fragment:
+        if "@" in value or "?" in value:
             raise ValueError("url must not carry credentials or a query; name the key's variable in api_key_env")
+        url = urlsplit(value)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise ValueError("url must be one such as https://host:8000")
         return value.rstrip("/").removesuffix("/v1").rstrip("/")
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _hide_credentials(cls, value: Any) -> Any:
+        """Hide what `_plain_url` refuses: errors show the value that they found. It stands last, so it runs first."""
+        if not isinstance(value, str):
+            return value
+        without = re.sub(r"^([a-z]+://)?.*@", r"\1***@", value, flags=re.IGNORECASE | re.DOTALL)
+        return re.sub(r"[?#].*", "?***", without, flags=re.DOTALL)
+
+    @field_validator("api_key_env", mode="before")
+    @classmethod
+    def _hide_a_key(cls, value: Any) -> Any:
+        """Hide what is no variable's name: it may be the key itself."""
+        return "***" if isinstance(value, str) and not VARIABLE.fullmatch(value) else value
 
     @model_validator(mode="after")
     def _has_a_tokenizer(self) -> ServedTeacherConfig:
