@@ -20,7 +20,9 @@ import collegium
 from collegium import hookspecs
 from collegium.component import Configurable
 from collegium.job import ErrorPolicy, EvaluationSpec
+from collegium.launch_config import LaunchConfig
 from collegium.recipe import model
+from collegium.recipe.shape import ModelShape
 
 DOCS = Path(__file__).parent
 HEAD = """# Hooks and components
@@ -46,6 +48,8 @@ RECIPE = {
     "`requires.NAME`": model.RequirementConfig,
     "`domains.NAME`": model.DomainConfig,
     "`models.NAME`": model.ModelConfig,
+    "`models.NAME.shape`": ModelShape,
+    "`launch`, `stages.NAME.launch`": LaunchConfig,
     "`evaluation`": EvaluationSpec,
     "`evaluation.sampling`": collegium.SamplingParams,
     "`admission`": model.AdmissionConfig,
