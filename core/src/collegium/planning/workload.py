@@ -23,6 +23,7 @@ class Workload:
         rows: Rows of one forward and backward pass on a rank.
         length: Tokens of a row.
         padded: Whether rows are padded, not packed.
+        accumulates: Whether a step may have several such passes on a rank.
         tokens_per_step: Tokens that an optimizer step reads, over all ranks.
         tokens_per_rollouts: Tokens that a batch of rollouts samples; None without rollouts.
     """
@@ -30,6 +31,7 @@ class Workload:
     rows: int
     length: int
     padded: bool
+    accumulates: bool
     tokens_per_step: int
     tokens_per_rollouts: int | None = None
 
@@ -39,16 +41,18 @@ def workload_of(stage: PlannedStage, config: OptimizerConfig, shape: ModelShape)
     ranks = stage.node.launch.ranks
     if isinstance(config, SupervisedConfig):
         length = min(config.row_tokens, shape.context or config.row_tokens)
-        rows = min(config.micro_batch, _share(config.batch, ranks))
-        return Workload(rows, length, config.layout == "length-grouped", config.batch * length)
+        own, padded = _share(config.batch, ranks), config.layout == "length-grouped"
+        rows = min(config.micro_batch, own)
+        return Workload(rows, length, padded, own > config.micro_batch, config.batch * length)
     if isinstance(config, RolloutConfig):
         longest = longest_sequence(stage, shape)
         if isinstance(longest, Unknown):
             return longest
         rollouts = config.prompts * config.group
         in_step = _share(rollouts, config.minibatches)
-        rows = min(config.micro_batch, _share(in_step, ranks))
-        return Workload(rows, longest, True, in_step * longest, rollouts * config.sampling.max_tokens)
+        own = _share(in_step, ranks)
+        rows, sampled = min(config.micro_batch, own), rollouts * config.sampling.max_tokens
+        return Workload(rows, longest, True, own > config.micro_batch, in_step * longest, sampled)
     return Unknown(f"the core does not know the batches of {stage.entry.id}")
 
 
