@@ -9,23 +9,15 @@ import sys
 import pytest
 
 from collegium.errors import RecipeError
-from collegium.launch_config import LaunchConfig
 from collegium.planning import make_plan, memory
 from collegium.planning.estimate import estimate
-from collegium.planning.resources import StageResources, launcher_of
-from collegium.planning.shapes import Unknown, shape_of_config, shape_of_folder, vocabulary_of
+from collegium.planning.resources import StageResources
 from collegium.plugins import Registry
 from collegium.recipe import load_recipe
 from collegium.recipe.shape import ModelShape
-from collegium.training.model_spec import TokenizerSpec
 
 SMALL = ModelShape(layers=2, hidden=8, heads=2, kv_heads=1, head_dim=4, intermediate=16, vocabulary=10, tied=True)
 """A layer: 2*8*(8+4) attention, 3*8*16 MLP, 2*8 norms = 592; all: 2*592 + 10*8 + 8 = 1272."""
-QWEN = dict(
-    layers=28, hidden=2048, heads=16, kv_heads=8, head_dim=128, intermediate=6144, vocabulary=151936, qk_norm=True
-)
-BILLION = ModelShape(layers=10, hidden=1000, heads=10, intermediate=4000, vocabulary=1000, parameters=7_500_000_000)
-"""The model of ZeRO's figure 1."""
 
 PLUGIN = """
 from collegium import component, hookimpl
@@ -132,189 +124,10 @@ def plan(acme_lab, make_plugin, recipe_file):
     return made
 
 
-# Shapes
-
-
-def test_the_weights_of_a_small_model_by_hand():
-    assert SMALL.layer_parameters == 592
-    assert SMALL.count == 1272
-    assert SMALL.model_copy(update={"tied": False}).count == 1272 + 80
-
-
-def test_the_weights_of_a_published_model_are_those_of_its_card():
-    assert ModelShape(**QWEN, tied=True).count == 1_720_574_976
-    assert ModelShape(**QWEN, tied=False).count == 2_031_739_904
-
-
-def test_experts_count_all_and_a_token_meets_some():
-    moe = SMALL.model_copy(update={"experts": 4})
-    assert moe.layer_parameters == 592 + 3 * (3 * 8 * 16) + 4 * 8
-    assert moe.active_intermediate is None
-    met = moe.count - moe.layers * 2 * (3 * 8 * 16)  # two of four
-    assert moe.model_copy(update={"active_parameters": met}).active_intermediate == 2 * 16
-
-
-def test_a_given_number_of_weights_goes_over_the_counted_one():
-    assert BILLION.count == 7_500_000_000
-    assert BILLION.layer_parameters == (7_500_000_000 - 2 * 1_000_000 - 1000) // 10
-
-
-def test_a_mixture_of_experts_is_read_from_its_configuration():
-    config = {
-        "model_type": "qwen3_moe", "num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2, "head_dim": 4,
-        "num_key_value_heads": 1, "intermediate_size": 99, "moe_intermediate_size": 16, "num_experts": 4,
-        "num_experts_per_tok": 2, "vocab_size": 10, "tie_word_embeddings": True,
-    }  # fmt: skip
-    shape = shape_of_config(config, "config.json", parameters=4000)
-    assert isinstance(shape, ModelShape)
-    assert (shape.experts, shape.intermediate, shape.count) == (4, 16, 4000)
-    assert shape.active_parameters == 4000 - 2 * 2 * 3 * 8 * 16
-
-
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [
-        ({"model_type": "llama", "hidden_size": 8}, "does not say num_hidden_layers, num_attention_heads"),
-        ({"model_type": "nova", "num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 9}, "'nova' are not counted"),
-        ({"model_type": "llama", "num_hidden_layers": 0, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 9}, "greater than or equal to 1"),
-    ],
-)  # fmt: skip
-def test_what_a_configuration_leaves_out_is_said(config, words):
-    found = shape_of_config(config, "model.sizes")
-    assert isinstance(found, Unknown)
-    assert words in found.reason
-
-
-def test_a_folder_without_a_configuration_is_unknown(tmp_path):
-    found = shape_of_folder(tmp_path)
-    assert isinstance(found, Unknown)
-    assert "config.json" in found.reason
-
-
-@pytest.mark.parametrize("vocab", [{"a": 0, "b": 1}, [["a", 0.0], ["b", -1.0]]])
-def test_a_vocabulary_is_counted_without_the_tokenizers_library(tmp_path, vocab):
-    file = tmp_path / "tokenizer.json"
-    file.write_text(json.dumps({"model": {"vocab": vocab}, "added_tokens": [{"content": "<pad>"}]}))
-    assert vocabulary_of(TokenizerSpec(path=str(file))) == 4  # a, b, <pad>, and <eos> that the spec adds
-    assert vocabulary_of(TokenizerSpec(path=str(tmp_path))) == 3
-    file.write_text("{}")
-    assert isinstance(vocabulary_of(TokenizerSpec(path=str(file))), Unknown)
-    assert vocabulary_of(TokenizerSpec(characters="abc")) == 5
-    assert isinstance(vocabulary_of(TokenizerSpec(path="acme/tokenizer")), Unknown)
-
-
-# Formulas
-
-
-@pytest.mark.parametrize(
-    ("strategy", "expected"),
-    [("ddp", 120.0), ("zero1", 31.4), ("zero2", 16.6), ("zero3", 1.9)],
-)
-def test_mixed_precision_is_split_as_in_zeros_figure_1(strategy, expected):
-    """7.5 billion weights on 64 ranks: 120, 31.4, 16.6 and 1.9 GB."""
-    launch = LaunchConfig(strategy=strategy, processes=8, nodes=8)
-    states = memory.states(BILLION, launch, "bfloat16")
-    assert (states.weights + states.gradients + states.optimizer) / 1e9 == pytest.approx(expected, abs=0.05)
-
-
-@pytest.mark.parametrize(
-    ("strategy", "precision", "weights", "gradients", "optimizer"),
-    [
-        ("single", "float32", 4, 4, 8),
-        ("ddp", "bfloat16", 4, 4, 8),
-        ("fsdp2", "float32", 1, 1, 2),
-        ("fsdp2", "bfloat16", 1, 1, 2),
-        ("zero1", "float32", 4, 4, 2),
-        ("zero1", "bfloat16", 2, 2, 3),
-        ("zero2", "bfloat16", 2, 0.5, 3),
-        ("zero3", "bfloat16", 0.5, 0.5, 3),
-    ],
-)
-def test_bytes_per_weight_of_each_strategy_on_four_ranks(strategy, precision, weights, gradients, optimizer):
-    launch = LaunchConfig(strategy=strategy, processes=1 if strategy == "single" else 4)
-    states = memory.states(SMALL, launch, precision)
-    expected = tuple(int(1272 * each) for each in (weights, gradients, optimizer))
-    assert (states.weights, states.gradients, states.optimizer, states.host) == (*expected, 0)
-
-
-def test_offload_moves_to_main_memory_what_it_says():
-    zero2 = memory.states(SMALL, LaunchConfig(strategy="zero2", processes=4, offload="optimizer"), "bfloat16")
-    assert (zero2.weights, zero2.gradients, zero2.optimizer, zero2.host) == (2544, 0, 0, 318 * 2 + 318 * 12)
-    zero3 = memory.states(SMALL, LaunchConfig(strategy="zero3", processes=4, offload="parameters"), "bfloat16")
-    assert (zero3.weights, zero3.host) == (0, 318 * 2 + 318 * 2 + 318 * 12)
-    fsdp2 = memory.states(SMALL, LaunchConfig(strategy="fsdp2", processes=4, offload="optimizer"), "float32")
-    assert (fsdp2.weights, fsdp2.gradients, fsdp2.optimizer, fsdp2.host) == (0, 0, 0, 318 * 16)
-
-
-def test_fsdp2_keeps_the_gradient_of_several_micro_batches_whole(plan):
-    fsdp2 = LaunchConfig(strategy="fsdp2", processes=4)
-    assert memory.states(SMALL, fsdp2, "bfloat16", accumulates=True).gradients == 4 * 1272
-    assert (
-        memory.states(SMALL, LaunchConfig(strategy="zero3", processes=4), "float32", accumulates=True).gradients == 1272
-    )
+def test_a_step_of_one_micro_batch_on_a_rank_keeps_a_part_of_the_gradient(plan):
     launch = ("launch.strategy=fsdp2", "launch.processes=2")
     assert plan(*launch)["base"].bytes["gradients"] == 4 * 1272  # four examples of each rank, two at a time
     assert plan(*launch, "stages.base.micro_batch=4")["base"].bytes["gradients"] == 2 * 1272
-
-
-def test_what_the_pass_puts_together_or_casts():
-    ends = 88
-    assert memory.states(SMALL, LaunchConfig(), "float32").working == 0
-    assert memory.states(SMALL, LaunchConfig(), "bfloat16").working == 2 * 1272
-    fsdp2 = LaunchConfig(strategy="fsdp2", processes=4)
-    assert memory.states(SMALL, fsdp2, "bfloat16").working == 2 * (2 * ends + 3 * 592)
-    assert memory.states(SMALL, fsdp2, "float32").working == 4 * (2 * ends + 3 * 592)
-
-
-def test_an_adapter_has_gradients_and_optimizer_for_what_it_trains_only():
-    states = memory.states(SMALL, LaunchConfig(), "float32", trained=100)
-    assert (states.weights, states.gradients, states.optimizer) == (5088, 400, 800)
-
-
-def test_activations_of_a_layer_by_hand():
-    """Per token: norms 24*8 + 8; q, k, v, output 4*8*4, log-sum-exp 4*2; MLP 4*16*4; mask 5*4 where rows are padded."""
-    per_token = (24 * 8 + 8) + (128 + 8) + 256
-    assert memory.layer_activations(SMALL, 3, 5, "float32", padded=False) == 15 * per_token
-    assert memory.layer_activations(SMALL, 3, 5, "float32", padded=True) == 15 * (per_token + 20)
-    low = (16 * 8 + 8) + (64 + 8) + 128
-    assert memory.layer_activations(SMALL, 3, 5, "low", padded=False) == 15 * low
-
-
-def test_activations_of_a_model_by_hand():
-    """Beside the layers per token: ids 8, rotary 2*4*4, final norm 12*8 + 4, states and their gradient 2*8*4; one mask."""
-    layers = memory.layer_activations(SMALL, 3, 5, "float32", padded=False)
-    ends = 15 * (8 + 32 + 96 + 4 + 64)
-    mask = 3 * 25 * 4
-    assert memory.activations(SMALL, 3, 5, "float32", padded=False) == 2 * layers + ends + mask
-    kept = 2 * 15 * 8 * 4 + layers
-    assert memory.activations(SMALL, 3, 5, "float32", padded=False, checkpointing=True) == kept + ends + mask
-
-
-def test_experts_that_a_token_does_not_meet_leave_no_activations():
-    moe = SMALL.model_copy(update={"experts": 4})
-    with pytest.raises(ValueError, match="active_parameters"):
-        memory.layer_activations(moe, 1, 1, "float32", padded=False)
-
-
-def test_logits_and_cache_by_hand():
-    assert memory.logits(SMALL, 4) == 6 * 4 * 10 * 4 + 320
-    assert memory.logits(SMALL, 4, teacher=True) == 9 * 4 * 10 * 4 + 320
-    assert memory.kv_cache(SMALL, 100, 2) == 2 * 2 * 4 * 2 * 100
-
-
-def test_launchers_in_words():
-    assert launcher_of(LaunchConfig(), "collegium/in-process") == "in process"
-    assert launcher_of(LaunchConfig(), "collegium/local") == "one worker, local"
-    assert launcher_of(LaunchConfig(strategy="fsdp2", processes=8), "collegium/local") == "torchrun 8 ranks, fsdp2"
-    assert launcher_of(LaunchConfig(strategy="zero3", processes=8, nodes=2), "x/ray") == "torchrun 2x8 ranks, zero3"
-
-
-@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (200 * 2**20, "200 MiB")])
-def test_sizes_in_words(count, text):
-    assert memory.size(count) == text
-
-
-# Plans
 
 
 def test_every_part_of_a_lab_stage_is_known(plan):
