@@ -58,7 +58,7 @@ class VllmServerConfig(VllmConfig):
     request_timeout_s: float = Field(default=600, gt=0)
     """Seconds that one completion, or one update of the weights, may take."""
     retries: int = Field(default=2, ge=0)
-    """How often a request is repeated that failed on its way or with a server error; the same seed gives the same tokens."""
+    """How often a request is repeated that failed on its way or with a server error; a seed's tokens stay the same."""
     concurrency: int = Field(default=128, ge=1)
     """Most requests at once, of each rank; vLLM batches them."""
 

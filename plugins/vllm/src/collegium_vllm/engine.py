@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from collegium import Engine, Generation, SamplingParams
 from collegium.training.distributed import world
 from collegium.training.language_model import LanguageModel
+from collegium_vllm.checkpoint_weights import checkpoint_weights
 from collegium_vllm.errors import engine_error
 from collegium_vllm.fingerprint import Fingerprint, gathered
 from collegium_vllm.runtime import Runtime
@@ -43,7 +44,7 @@ class SyncedEngine(Engine):
         fingerprint = Fingerprint(runtime.description.dtype)
         if self.served:
             world().barrier()  # no rank may still be sampling from the weights before
-        weights = fingerprint.measure(policy.named_weights())
+        weights = fingerprint.measure(checkpoint_weights(policy))
         if sends:
             runtime.load(weights)
         for _ in weights:  # every rank has to iterate to the end; on those that send nothing is left

@@ -3,7 +3,8 @@
 Two figures per group of weights, their sum and their sum of squares in float64. They do not depend on how weights are
 laid out: merged projections (`qkv_proj`, `gate_up_proj`) and transposed ones have the figures of their parts, and rows
 of zeros that pad a vocabulary add nothing. A group is a layer, or else a module such as the embeddings or the head.
-The order of summation may differ, so figures agree up to rounding; an update by one step of an optimizer is far outside.
+The order of summation may differ, so figures agree up to rounding, far within what one optimizer step changes. Figures
+do not tell weights from the same ones in another order: the stage's `handshake` does, by the first batch's log-probs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ TOLERANCE = 1e-11
 """Relative difference that the order of a float64 summation explains, with a wide margin."""
 
 WorkerFigures: TypeAlias = Mapping[str, Sequence[float]]
-"""One worker's weights: name to sum and sum of squares."""
+"""One worker's weights: name to sum, sum of squares and number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,9 @@ def figures_of(weight: Tensor) -> Figures:
     """Return a tensor's figures."""
     total = torch.zeros((), dtype=torch.float64, device=weight.device)
     squares = torch.zeros_like(total)
-    for piece in weight.detach().reshape(-1).split(PIECE):
-        numbers = piece.double()
+    flat = weight.detach().reshape(-1)
+    for start in range(0, flat.numel(), PIECE):
+        numbers = flat[start : start + PIECE].double()
         total += numbers.sum()
         squares += numbers.dot(numbers)
     return Figures(total.item(), squares.item(), weight.numel())
@@ -97,10 +99,15 @@ def gathered(workers: Sequence[WorkerFigures]) -> dict[str, Figures]:
     """
     groups: defaultdict[str, Figures] = defaultdict(Figures)
     for name in dict.fromkeys(name for worker in workers for name in worker):
-        parts = [Figures(*worker[name]) for worker in workers if name in worker]
+        parts = [_read(worker[name]) for worker in workers if name in worker]
         copies = len(parts) > 1 and all(part == parts[0] for part in parts)
         groups[group_of(name)] += parts[0] if copies else sum(parts, Figures())
     return dict(groups)
+
+
+def _read(said: Sequence[float]) -> Figures:
+    total, squares, count = said
+    return Figures(float(total), float(squares), int(count))
 
 
 def _shown(figures: Figures | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from collegium import CollegiumError
@@ -39,13 +41,18 @@ class LocalRuntime:
     def __init__(self, config: VllmConfig, policy: LanguageModel) -> None:
         self._device = policy.device
         self._in_process = config.tensor_parallel_size == 1 and _stays_in_process(on_cpu=policy.device.type == "cpu")
-        with self._calling("start"), tempfile.TemporaryDirectory(prefix="collegium-vllm-") as folder, _own_threads():
-            import vllm  # not before the environment is set
-
-            self._sampling_params: Any = vllm.SamplingParams
-            write_model_folder(policy, Path(folder))
-            self._llm: Any = vllm.LLM(folder, disable_log_stats=True, **arguments(config, policy), **_launcher())
-            self.description = Description.of(self._llm.collective_rpc("collegium_describe")[0])
+        self._joined = dist.is_initialized()
+        with self._calling("start"), _own_threads():
+            vllm: Any = importlib.import_module("vllm")  # by name, for it is optional; after the environment is set
+            self._sampling_params = vllm.SamplingParams
+            with tempfile.TemporaryDirectory(prefix="collegium-vllm-") as folder, _own_classes(policy):
+                write_model_folder(policy, Path(folder))
+                self._llm = vllm.LLM(folder, disable_log_stats=True, **arguments(config, policy), **_launcher())
+            try:
+                self.description = Description.of(self._llm.collective_rpc("collegium_describe")[0])
+            except BaseException:
+                self.close()
+                raise
 
     def load(self, weights: Iterator[tuple[str, Tensor]]) -> None:
         """Hand the trainer's tensors over; vLLM copies them into its own."""
@@ -83,13 +90,9 @@ class LocalRuntime:
 
     def close(self) -> None:
         """Release the model and its cache."""
-        with self._calling("close"):
+        with self._calling("close"), _own_group(self._joined):
             self._llm.llm_engine.engine_core.shutdown()
             del self._llm
-            if world().size == 1:
-                from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
-
-                cleanup_dist_env_and_memory()
 
     @contextlib.contextmanager
     def _calling(self, what: str) -> Iterator[None]:
@@ -143,6 +146,34 @@ def _own_threads() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads = set_num_threads
+
+
+@contextlib.contextmanager
+def _own_group(joined: bool) -> Iterator[None]:
+    """Keep the process group that the trainer made, which vLLM has joined and ends with its own."""
+    destroy = dist.destroy_process_group
+    if joined:
+        dist.destroy_process_group = lambda group=None: destroy(group) if group is not None else None
+    try:
+        yield
+    finally:
+        dist.destroy_process_group = destroy
+
+
+@contextlib.contextmanager
+def _own_classes(policy: LanguageModel) -> Iterator[None]:
+    """Check that vLLM leaves the classes of the trainer's model as they are.
+
+    Raises:
+        EngineError: If it has changed how they are called, as it does where it runs the model through `transformers`.
+    """
+    before = {kind: kind.__call__ for kind in map(type, policy.model.modules())}
+    yield
+    if changed := [kind.__name__ for kind, call in before.items() if kind.__call__ is not call]:
+        raise engine_error(
+            f"vLLM has no model of its own for {type(policy.model).__name__}, and changes the trainer's {changed[0]}",
+            fix="use the engine vllm-server, whose process is another, or transformers",
+        )
 
 
 def _answer(output: Any) -> Answer:

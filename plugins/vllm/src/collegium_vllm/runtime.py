@@ -46,12 +46,8 @@ class Description:
                         f"vLLM runs with {option} {said[option]!r}, expected {value!r}",
                         fix=f"start the server with --{flag} {value}",
                     )
-            if said["tensor_parallel_size"] > said["key_value_heads"]:
-                raise engine_error(
-                    f"tensor_parallel_size {said['tensor_parallel_size']} exceeds the model's {said['key_value_heads']} "
-                    "key-value heads: vLLM then copies some, and the weights cannot be checked",
-                    fix=f"use at most {said['key_value_heads']}",
-                )
+            _check_layout(said["tensor_parallel_size"], said["key_value_heads"])
+            _check_experts(said["device"], has_experts=said["experts"])
             return cls(DTYPES[said["dtype"]], said["device"], said["max_model_len"])
         except (KeyError, TypeError) as error:
             raise engine_error(
@@ -72,13 +68,31 @@ class Description:
             )
 
 
+def _check_layout(size: int, heads: int) -> None:
+    if size > heads:
+        raise engine_error(
+            f"tensor_parallel_size {size} exceeds the model's {heads} key-value heads: vLLM then copies some, and the "
+            "weights cannot be checked",
+            fix=f"use at most {heads}",
+        )
+
+
+def _check_experts(device: str, *, has_experts: bool) -> None:
+    if has_experts and device == "cpu":
+        raise engine_error(
+            "on a CPU vLLM packs a mixture of experts for its kernels, and mixes it up when weights are updated in "
+            "place (seen with 0.32)",
+            fix="sample on a GPU, or with the engine transformers",
+        )
+
+
 class Runtime(Protocol):
     """One vLLM that has been started, or attached."""
 
     description: Description
 
     def load(self, weights: Iterator[tuple[str, Tensor]]) -> None:
-        """Replace the weights, in place, by these, which are in the engine's precision; drop what is cached of others."""
+        """Replace the weights, in place, by these, given in the engine's precision; forget what others have cached."""
 
     def figures(self) -> Sequence[WorkerFigures]:
         """Return the figures of the weights that each worker holds."""

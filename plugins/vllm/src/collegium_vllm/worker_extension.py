@@ -33,6 +33,7 @@ class CollegiumWorker:
             "logprobs_mode": str(model.logprobs_mode),
             "generation_config": str(model.generation_config),
             "key_value_heads": int(model.get_total_num_kv_heads()),
+            "experts": any("experts" in name for name, _ in self.get_model().named_parameters()),  # type: ignore[attr-defined]
             "tensor_parallel_size": int(self.vllm_config.parallel_config.tensor_parallel_size),
         }
 
@@ -60,12 +61,15 @@ def held_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     On a CPU vLLM packs a layer's weight for its kernel and drops the original. With tied embeddings it keeps the
     original beside the head's packed copy, which is the one that makes logits and may be stale: the copy counts.
     """
+    seen: set[int] = set()
     for path, module in model.named_modules(remove_duplicate=False):
-        for name, weight in module.named_parameters(prefix=path, recurse=False):
-            own = name.removeprefix(f"{path}.")
-            packed = hasattr(module, "cpu_linear") and own == "weight"
-            is_head = path.rpartition(".")[2] == HEAD or type(module).__name__ == "ParallelLMHead"
-            yield name, unpacked(module) if packed and (is_head or not weight.numel()) else weight
+        is_head = path.rpartition(".")[2] == HEAD or type(module).__name__ == "ParallelLMHead"
+        if id(module) in seen and not is_head:  # one module under two names; a head that is the embeddings counts
+            continue
+        seen.add(id(module))
+        for name, weight in module.named_parameters(recurse=False):
+            packed = hasattr(module, "cpu_linear") and name == "weight" and (is_head or not weight.numel())
+            yield f"{path}.{name}", unpacked(module) if packed else weight
 
 
 def unpacked(module: Any) -> Tensor:
