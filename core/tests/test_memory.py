@@ -77,6 +77,10 @@ def test_an_adapter_has_gradients_and_optimizer_for_what_it_trains_only():
     assert (states.weights, states.gradients, states.optimizer) == (5088, 400, 800)
 
 
+def test_the_weights_of_an_adapter_by_hand():
+    assert memory.adapter_weights(SMALL, 2) == 2 * 2 * (2 * (8 + 8) + 2 * (8 + 4) + 3 * (8 + 16))
+
+
 def test_activations_of_a_layer_by_hand():
     """Per token: norms 24*8 + 8; q, k, v, output 4*8*4, log-sum-exp 4*2; MLP 4*16*4; mask 5*4 where rows are padded."""
     per_token = (24 * 8 + 8) + (128 + 8) + 256

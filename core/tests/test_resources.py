@@ -71,8 +71,11 @@ class RollConfig(RolloutConfig):
     loss: UseLoss | None = None
     router: UseRouter | None = None
 
+class Adapter(Config):
+    rank: int = 2
+
 class StepConfig(OptimizerConfig):
-    pass
+    adapter: Adapter | None = None
 
 class OddConfig(StageConfig):
     pass
@@ -183,6 +186,16 @@ def test_stages_that_the_core_does_not_know_are_unknown_in_words(plan):
     assert step.bytes["optimizer"] == 8 * 1272
     assert step.bytes["activations"] is step.tokens_per_step is None
     assert "does not know the batches of acme-train/step" in step.unknown["activations"]
+
+
+def test_an_adapter_is_what_is_trained(plan):
+    step = plan(extra="  step: {use: step, init_from: sft, adapter: {rank: 2}}\n")["step"]
+    trained = memory.adapter_weights(SMALL, 2)
+    assert (step.bytes["weights"], step.bytes["gradients"], step.bytes["optimizer"]) == (
+        4 * 1272,
+        4 * trained,
+        8 * trained,
+    )
 
 
 def test_a_rollout_stage_without_a_context_has_no_bound(plan):

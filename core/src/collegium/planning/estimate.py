@@ -164,9 +164,10 @@ class Estimator:
 
 
 def _trained_weights(config: OptimizerConfig, shape: ModelShape) -> int | None:
-    """Return how many weights an adapter trains; None where all are trained."""
-    del config, shape
-    return None
+    """Return how many weights an adapter trains, at most; None where all are trained."""
+    adapter = getattr(config, "adapter", None)
+    rank = getattr(adapter, "rank", None)
+    return memory.adapter_weights(shape, rank) if isinstance(rank, int) else None
 
 
 def _reads_reference(stage: PlannedStage) -> bool:

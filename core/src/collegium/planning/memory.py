@@ -98,6 +98,13 @@ def states(
     return States(kept_weights, working, 0, 0, host)
 
 
+def adapter_weights(shape: ModelShape, rank: int) -> int:
+    """Return the weights of LoRA (arXiv 2106.09685) on every matrix of every layer: ``rank * (in + out)`` for each."""
+    attention = 2 * (shape.hidden + shape.query_width) + 2 * (shape.hidden + shape.kv_width)
+    mlp = 3 * shape.experts * (shape.hidden + shape.intermediate)
+    return shape.layers * rank * (attention + mlp)
+
+
 def _working(shape: ModelShape, launch: LaunchConfig, mode: Mode) -> int:
     """Return what the pass adds: autocast's copies; or the ends and two layers put together, and a layer's gradient."""
     if launch.shards_weights:
