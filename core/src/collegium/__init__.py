@@ -42,7 +42,7 @@ from collegium.kinds.router import Route, Router
 from collegium.kinds.sampler import Sampler
 from collegium.kinds.stage import Stage, StageConfig
 from collegium.kinds.tasks import TaskSource
-from collegium.kinds.teacher import Teacher
+from collegium.kinds.teacher import Teacher, TeacherConfig
 from collegium.kinds.tracker import Tracker
 from collegium.kinds.verifier import Verifier
 from collegium.kinds.weighter import Weighter
@@ -87,6 +87,7 @@ __all__ = [
     "Task",
     "TaskSource",
     "Teacher",
+    "TeacherConfig",
     "TeacherError",
     "Tracker",
     "Use",

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from collegium.component import Config
+from collegium.kinds.teacher import TeacherConfig
 from collegium.model_files import check_model_folder, is_local
 
 
@@ -30,7 +31,7 @@ class StratifiedConfig(Config):
     """Domain to its share of each step's prompts; they are scaled to sum to 1. Default: equal shares."""
 
 
-class CheckpointTeacherConfig(Config):
+class CheckpointTeacherConfig(TeacherConfig):
     """Options of the teacher `checkpoint`."""
 
     path: str
@@ -39,6 +40,10 @@ class CheckpointTeacherConfig(Config):
     """Where the weights wait while the teacher is closed: in main memory, or on disk, to be read again each time."""
     micro_batch: int = Field(default=64, ge=1)
     """Sequences scored at once."""
+
+    def local_model(self) -> str:
+        """Return the checkpoint."""
+        return self.path
 
     def content_paths(self) -> Sequence[Path]:
         """Return the model's folder, checked, where it is a local one."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from collegium.component import Configurable
+from collegium.component import Config, Configurable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,8 +13,22 @@ if TYPE_CHECKING:
     from collegium.training.language_model import TokenizerIdentity
 
 
+class TeacherConfig(Config):
+    """Base of a teacher's options. Its methods tell the run of what can be checked before the teacher is asked."""
+
+    def local_model(self) -> str | None:
+        """Return the folder or hub name of the model that teaches, if the run may evaluate it; None if it cannot."""
+        return None
+
+    def tokenizer_folder(self) -> str | None:
+        """Return a folder or hub name with the teacher's tokenizer; None if only the teacher itself knows."""
+        return self.local_model()
+
+
 class Teacher(Configurable):
     """Score completions token by token. `open` and `close` bracket a batch: one teacher is resident at a time."""
+
+    Config: ClassVar[type[TeacherConfig]] = TeacherConfig
 
     def identity(self) -> TokenizerIdentity:
         """The teacher's token->id map, special tokens and chat template, as hashes; compared with the student's."""

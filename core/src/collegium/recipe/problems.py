@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
@@ -10,6 +11,11 @@ from pydantic import BaseModel, ValidationError
 
 from collegium.errors import Problem
 from collegium.recipe.source import SourceMap
+
+SECRET = re.compile("key|token|secret|password", re.IGNORECASE)
+"""Options whose value may be a secret that was put in the wrong place; it is not shown."""
+CREDENTIALS = re.compile(r"//[^/\s@]+@")
+HIDDEN = "a value that is not shown, as it may be a secret"
 
 
 def problems_of(
@@ -47,7 +53,8 @@ def problems_of(
         else:
             found = fault.get("input")
             message = fault["msg"].removeprefix("Value error, ")
-            yield Problem(f"{dotted}: {message}, found {_short(found)}", "", owner, where)
+            shown = HIDDEN if SECRET.search(path[-1]) else _short(found)
+            yield Problem(f"{dotted}: {message}, found {shown}", "", owner, where)
 
 
 def _fields_at(model: type[BaseModel], loc: Sequence[str]) -> list[str]:
@@ -71,5 +78,5 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = CREDENTIALS.sub("//***@", repr(value))
     return text if len(text) <= 80 else text[:77] + "..."

@@ -7,6 +7,7 @@ from pathlib import Path
 from collegium.component import Use
 from collegium.job import InputArtifact, StageJob
 from collegium.kinds.stage import Edge
+from collegium.kinds.teacher import TeacherConfig
 from collegium.planning.plan import CHECKPOINT_TEACHER, Plan, PlannedStage
 from collegium.running.directory import RunDirectory
 
@@ -39,6 +40,12 @@ def make_job(plan: Plan, stage: PlannedStage, directory: RunDirectory, *, train:
         train=train,
         blocked=tuple(record.distribution for record in plan.registry.records if record.status == "blocked"),
     )
+
+
+def teacher_config(plan: Plan, teacher: Use) -> TeacherConfig:
+    """Return a teacher's options as its component reads them."""
+    config = plan.registry.find("teacher", teacher.use).config_class().model_validate(teacher.options)
+    return config if isinstance(config, TeacherConfig) else TeacherConfig()
 
 
 def _artifact(plan: Plan, source: str, directory: RunDirectory) -> str:

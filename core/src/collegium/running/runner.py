@@ -18,13 +18,13 @@ from collegium.job import StageEvent, StageJob, StageOutcome
 from collegium.kinds.executor import Executor
 from collegium.model_files import tokenizer_hashes
 from collegium.planning.fingerprint import digest, folder_digest
-from collegium.planning.plan import CHECKPOINT_TEACHER, Plan, PlannedStage
+from collegium.planning.plan import Plan, PlannedStage
 from collegium.plugins.discovery import CORE
 from collegium.plugins.lifecycle import notify
 from collegium.reporting.report import make_report, write_report
 from collegium.running.admission import admit_teachers, routed_teachers
 from collegium.running.directory import LOCK, RunDirectory
-from collegium.running.jobs import make_job
+from collegium.running.jobs import make_job, teacher_config
 from collegium.running.lock import make_lock
 from collegium.running.tokenizers import check_teacher_tokenizers
 from collegium.running.trackers import Trackers
@@ -145,10 +145,8 @@ class Runner:
             teacher = stage.teachers[name]
             if isinstance(teacher, str):
                 scores[name] = self.scores.get(teacher, {})
-            elif teacher.use == CHECKPOINT_TEACHER:
-                scores.setdefault(name, {}).update(
-                    self._evaluate(stage, job, job.teachers[name].options["path"], domain)
-                )
+            elif model := teacher_config(self.plan, job.teachers[name]).local_model():
+                scores.setdefault(name, {}).update(self._evaluate(stage, job, model, domain))
         start: dict[str, float] = {}
         for source in job.inputs.get("init_from", []):
             for domain in stage.routes if source.source in self.plan.recipe.models else ():
@@ -234,7 +232,7 @@ class Runner:
             [
                 Problem(
                     f"stage {stage.id!r} failed: {outcome.kind}: {outcome.problem}",
-                    self._way_on(outcome.owner),
+                    self._way_on(outcome),
                     outcome.owner,
                     self.plan.loaded.sources.locate(stage.node.path),
                 )
@@ -243,11 +241,15 @@ class Runner:
         error.stage = stage.id  # type: ignore[attr-defined]
         raise error
 
-    def _way_on(self, owner: str | None) -> str:
+    def _way_on(self, outcome: StageOutcome) -> str:
         """Say how to go on: a package that is mended is another one, which a resume refuses."""
-        if owner in {None, CORE}:
-            return f"mend it, then: collegium resume {self.directory.path}"
-        return f"mend {owner}, then run the recipe again (finished stages come from the store)"
+        resume, again = f"collegium resume {self.directory.path}", "run the recipe again"
+        if outcome.owner in {None, CORE}:
+            return f"mend it, then: {resume}"
+        mend = f"mend {outcome.owner}, then {again} (finished stages come from the store)"
+        if outcome.kind in ("TeacherError", "EngineError"):  # a server that was down needs no other package
+            return f"if the cause lies outside the package: {resume}; if not: {mend}"
+        return mend
 
     def _complete(self, stage: PlannedStage, outcome: dict[str, Any], status: str, seconds: float) -> None:
         self.directory.set_status(

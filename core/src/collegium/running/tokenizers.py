@@ -9,7 +9,7 @@ from typing import Any
 from collegium.errors import Problem, TeacherError
 from collegium.planning.plan import Plan, PlannedStage
 from collegium.running.directory import RunDirectory
-from collegium.running.jobs import make_job
+from collegium.running.jobs import make_job, teacher_config
 
 
 def check_teacher_tokenizers(plan: Plan, stage: PlannedStage, directory: RunDirectory) -> None:
@@ -22,7 +22,8 @@ def check_teacher_tokenizers(plan: Plan, stage: PlannedStage, directory: RunDire
     student = _vocabulary(Path(job.inputs["init_from"][0].path)) if job.inputs.get("init_from") else None
     problems = []
     for name, teacher in job.teachers.items():
-        own = _vocabulary(Path(str(teacher.options.get("path", ""))))
+        folder = teacher_config(plan, teacher).tokenizer_folder()
+        own = _vocabulary(Path(folder)) if folder else None
         if student is None or own is None or own == student:
             continue
         differing = sorted(t for t in {*own, *student} if own.get(t) != student.get(t))

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from collegium import Config
+from collegium import Config, TeacherConfig
 from collegium.model_files import check_model_folder, is_local
 
 VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -28,7 +28,7 @@ class BreakerConfig(Config):
     """Cool-downs in a row, each ended by a failed try, after which the teacher fails."""
 
 
-class ServedTeacherConfig(Config):
+class ServedTeacherConfig(TeacherConfig):
     """Options of the teacher `served`."""
 
     url: str
@@ -99,8 +99,11 @@ class ServedTeacherConfig(Config):
             raise ValueError("ca_file is of no use without https")
         return self
 
-    @property
-    def tokenizer_path(self) -> str:
+    def local_model(self) -> str | None:
+        """Return the checkpoint of the served weights: the admission gate may evaluate it, the handshake ties it."""
+        return self.checkpoint
+
+    def tokenizer_folder(self) -> str:
         """Folder or hub name of the tokenizer."""
         return str(self.tokenizer or self.checkpoint)
 

@@ -39,11 +39,11 @@ class ServedTeacher(Teacher):
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
         try:
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.config.tokenizer_path)
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.config.tokenizer_folder())
         except Exception as error:
             raise TeacherError(
                 f"the tokenizer of served teacher {self.config.model!r} cannot be loaded from "
-                f"{self.config.tokenizer_path!r}: {error}",
+                f"{self.config.tokenizer_folder()!r}: {error}",
                 fix="point tokenizer to a folder with the tokenizer that the server uses",
                 owner=OWNER,
             ) from error

@@ -19,7 +19,7 @@ from collegium_verifier_judge.failures import JudgeFailure, Repeatable
 from collegium_verifier_judge.masking import Mask
 
 OWNER = "collegium-verifier-judge"
-LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http_proxy")
+LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks")
 """They log what services send; httpx the status line even at level INFO."""
 CONNECT_S = 5.0
 """Most seconds for a connection."""
