@@ -87,3 +87,18 @@ def test_a_library_that_a_package_stands_on_is_drift():
     ]
     assert drift(*rows) == ["package acme-units stands on pint: 0.1 -> 0.2"]
     assert drift(rows[0], rows[0]) == []
+
+
+def test_the_cores_optional_engines_are_in_no_fingerprint_but_those_of_stages_that_use_them(monkeypatch):
+    from importlib import metadata
+
+    from collegium.planning import fingerprint
+
+    asked = ["pluggy>=1.5", "torch>=2.6; extra == 'train'", "pluggy>=1; extra == 'lora'", "pytest>=1; extra == 'lora'"]
+    monkeypatch.setattr(metadata, "requires", lambda name: asked)
+    fingerprint.requirement_versions.cache_clear()
+    ours = {name for name, _ in fingerprint.requirement_versions("collegium")}
+    others = {name for name, _ in fingerprint.requirement_versions("acme")}
+    fingerprint.requirement_versions.cache_clear()
+    assert ours == {"pluggy", "torch"}
+    assert others == {"pluggy", "torch", "pytest"}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from collegium.component import Config, Configurable
 
 if TYPE_CHECKING:
+    from collegium.launch_config import LaunchConfig
     from collegium.training.context import StageContext
 
 Edge = Literal["init_from", "generate_from", "teachers", "reference", "average_of", "data_from", "reward_models"]
@@ -28,9 +30,17 @@ class StageConfig(Config):
     distributed: ClassVar[bool] = False
     """Whether it can run on several ranks: it trains through `Trainer`, and all ranks come to the same batches."""
 
+    def libraries(self) -> Sequence[str]:
+        """Return further distributions whose version the stage's numbers depend on, with these options."""
+        return ()
+
     def judges(self) -> bool:
         """Whether the stage asks verifiers or rewards; if not, a changed verifier does not change its artifact."""
         return True
+
+    def launch_problem(self, launch: LaunchConfig) -> str | None:
+        """Say what was found and expected where these options cannot be launched so; None if they can."""
+        return None
 
 
 class Stage(Configurable):

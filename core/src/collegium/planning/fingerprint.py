@@ -133,10 +133,20 @@ def _editable_folder(found: metadata.Distribution) -> Path | None:
 
 @functools.lru_cache(maxsize=256)
 def requirement_versions(distribution: str) -> tuple[tuple[str, str], ...]:
-    """Return (name, version) of what a distribution directly requires, extras included, as far as it is installed."""
+    """Return (name, version) of what a distribution directly requires, extras included, as far as it is installed.
+
+    Of the core's own extras only `train` counts: the others are named by the stages that use them (`libraries`).
+    """
+    asked = [Requirement(text) for text in metadata.requires(distribution) or ()]
+    if distribution == "collegium":
+        asked = [one for one in asked if one.marker is None or one.marker.evaluate({"extra": "train"})]
+    return library_versions(requirement.name for requirement in asked)
+
+
+def library_versions(names: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return (name, version) of the libraries that are installed."""
     found = {}
-    for text in metadata.requires(distribution) or ():
-        name = Requirement(text).name
+    for name in names:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return tuple(sorted(found.items()))

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from collegium.component import Kind, Use
 from collegium.hookspecs import API
-from collegium.planning.fingerprint import code_digest, digest, distribution_digest, requirement_versions
+from collegium.planning.fingerprint import (
+    code_digest,
+    digest,
+    distribution_digest,
+    library_versions,
+    requirement_versions,
+)
 from collegium.plugins.registry import Entry
 
 if TYPE_CHECKING:
@@ -50,7 +56,12 @@ class Fingerprints:
 
     def fill(self) -> None:
         """Write each stage's fingerprint, and that of its scores where it is evaluated."""
-        core = [API, code_digest("collegium"), requirement_versions("collegium"), platform.python_version()]
+        core = [
+            API,
+            code_digest("collegium"),
+            requirement_versions("collegium"),
+            platform.python_version(),
+        ]
         recipe = self.plan.recipe
         for stage in self.plan.stages.values():
             node = stage.node
@@ -61,6 +72,7 @@ class Fingerprints:
                 "components": self._entries(stage.components.values()),
                 "options": stage.options,
                 "contents": sorted(stage.contents.values()),
+                "libraries": library_versions(stage.config.libraries()),
                 "domains": {name: self._domain(name, kinds) for name in node.domains},
                 "seed": stage.seed,
                 "errors": recipe.errors.model_dump(mode="json") if stage.config.judges() else None,

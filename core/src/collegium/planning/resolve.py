@@ -74,8 +74,20 @@ class Resolver:
             value = getattr(config, name)
             if kind is not None:
                 plain[name] = self._nested(kind, value, (*path, name))
-            elif isinstance(value, Config):
-                plain[name] = self.dump(value, (*path, name))
+            else:
+                plain[name] = self._configs(value, plain[name], (*path, name))
+        return plain
+
+    def _configs(self, value: Any, plain: Any, path: Sequence[str]) -> Any:
+        """Return `plain`, the JSON of an option's value, with the configs inside lists and tables resolved."""
+        if isinstance(value, Config):
+            return self.dump(value, path)
+        if isinstance(value, dict) and isinstance(plain, dict):
+            items = zip(plain.items(), value.values(), strict=True)  # JSON's keys are texts
+            return {key: self._configs(item, inner, (*path, str(key))) for (key, inner), item in items}
+        if isinstance(value, (list, tuple)) and isinstance(plain, list):
+            pairs = enumerate(zip(plain, value, strict=True))
+            return [self._configs(item, inner, (*path, str(index))) for index, (inner, item) in pairs]
         return plain
 
     def _digest_contents(self, config: Config, path: Sequence[str]) -> None:
