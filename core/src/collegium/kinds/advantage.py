@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from collegium.component import Configurable
+from collegium.kinds.adaptive import Adaptive
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collegium.training.batch import RolloutBatch
 
 
-class Advantage(Configurable):
+class Advantage(Adaptive):
     """One term of the advantage. Terms are computed without gradient and summed."""
 
     needs: ClassVar[frozenset[str]] = frozenset()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from collegium.component import Config, Configurable
+from collegium.component import Config, Configurable, Kind, Use
 from collegium.task import FinishReason
 
 if TYPE_CHECKING:
@@ -45,6 +45,15 @@ class Generation:
 
 class Engine(Configurable):
     """Generate from token ids. The run hands the policy over with `sync` at first and after each update."""
+
+    weights: ClassVar[Literal["shared", "copied", "in-flight"]] = "shared"
+    """What `sync` does: note the policy and sample from it (``shared``), copy its weights (``copied``), or copy them
+    even while `generate` runs in another thread (``in-flight``; each generation then tells the oldest version that it
+    was sampled with). Rollouts that run ahead of training give the first kind a policy that training does not change,
+    on the policy's device; the second kind gets one in main memory; the third the policy itself."""
+
+    def prepare(self, build: Callable[[Use, Kind], Any]) -> None:
+        """Take what builds the components that the options name; called once, first. Default: there are none."""
 
     def sync(self, policy: LanguageModel, version: int) -> None:
         """Take the policy's current weights; `version` is the optimizer step that they come from."""

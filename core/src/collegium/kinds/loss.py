@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from collegium.component import Configurable
+from collegium.kinds.adaptive import Adaptive
 
 if TYPE_CHECKING:
     from collegium.training.streams import LossOutput, TokenStreams
 
 
-class Loss(Configurable):
+class Loss(Adaptive):
     """Map token streams to a per-token loss. The core masks, weighs and aggregates it."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"current"})

@@ -4,14 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-from collegium.component import Config, Configurable
+from collegium.component import Config, Use
+from collegium.errors import PluginError
+from collegium.kinds.adaptive import Adaptive
 from collegium.task import Sample
 from collegium.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collegium.judge import Judge
+    from collegium.judge import Judge, RewardJudge
+
+
+class PartBuilder(Protocol):
+    """Builds what a reward source is composed of."""
+
+    def __call__(
+        self, use: Use, kind: Literal["reward", "verifier"], models: Sequence[str] = ()
+    ) -> Judge | RewardJudge:
+        """Return the component wrapped with its checks, time limit and error budget, charged to its own distribution.
+
+        Args:
+            use: The component, as the source's options name it.
+            kind: What it is.
+            models: What a reward source gets as the `models` of its context.
+        """
+
+
+def no_parts(use: Use, kind: Literal["reward", "verifier"], models: Sequence[str] = ()) -> Judge | RewardJudge:
+    """Refuse to build: the context of a run has a builder, one that is made by hand may have none."""
+    raise PluginError(
+        f"nothing here builds the {kind} {use.use!r}", fix="prepare the source with a context that has `build`"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +45,12 @@ class RewardContext:
     Args:
         judges: The verifier of each domain, already wrapped with time limits and budget.
         models: Folders or hub names that the edge `reward_models` gives, in the recipe's order.
+        build: Builds the verifiers and reward sources that the options name.
     """
 
     judges: Mapping[str, Judge]
     models: Sequence[str] = ()
+    build: PartBuilder = no_parts
 
 
 class RewardConfig(Config):
@@ -35,7 +61,7 @@ class RewardConfig(Config):
         return 0
 
 
-class RewardSource(Configurable):
+class RewardSource(Adaptive):
     """Score samples; any finite number is a legal score. Subclass and write `score`."""
 
     timeout_s: ClassVar[float] = 60.0

@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import torch
 
 from collegium.component import Kind, Use
-from collegium.error_budget import ErrorBudget
 from collegium.errors import DataError, RecipeError
 from collegium.events import RolloutsJudged, StepFinished
 from collegium.job import DomainSpec, StageEvent, StageJob
 from collegium.judge import Judge, RewardJudge
+from collegium.kinds.adaptive import Adaptive
+from collegium.kinds.engine import Engine
 from collegium.kinds.reward import RewardContext
 from collegium.kinds.stage import Edge
 from collegium.kinds.tasks import TaskSource
@@ -88,6 +89,16 @@ class Domain:
             )
 
 
+class Saved(Protocol):
+    """Something whose state, plain data, a checkpoint holds."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore it."""
+
+
 class StageContext:
     """Everything a stage may use: its job, inputs, domains, components, and where to leave what it makes.
 
@@ -114,8 +125,10 @@ class StageContext:
         """Tokens sampled so far in this stage."""
         self.evaluation_metrics: dict[str, float] = {}
         """What evaluation counts besides its scores."""
-        self.budgets: dict[str, ErrorBudget] = {}
-        """The error budgets of the stage's verifiers and reward source, whose state a checkpoint holds."""
+        self.budgets: dict[str, Saved] = {}
+        """What a checkpoint holds besides weights: error budgets of verifiers and reward sources, and the state of
+        components that adapt."""
+        self._adaptive: list[Adaptive] = []
         self._verifiers: dict[str, Verifier] = {}
         self._to_close: list[Any] = []
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -211,29 +224,54 @@ class StageContext:
     def reward_context(self) -> RewardContext:
         """What a reward source is prepared with."""
         judges = {name: domain.judge for name, domain in self.domains.items()}
-        return RewardContext(judges, self.inputs("reward_models"))
+        return RewardContext(judges, self.inputs("reward_models"), self.build_part)
 
     def build(self, use: Use, kind: Kind) -> Any:
         """Build a component that the recipe names."""
         component = self.registry.build(kind, use.use, use.options)
-        if kind in ("engine", "reward"):
+        if kind in ("engine", "reward", "verifier"):
             self._to_close.append(component)
+        if isinstance(component, Engine):
+            component.prepare(self.build)
+        if isinstance(component, Adaptive):
+            self._adaptive.append(component)
+            self._keep(f"state of {kind} {use.use}", component)
         return component
 
     def build_reward(self, use: Use) -> RewardJudge:
         """Build a reward source, prepare it, and wrap it with its checks, time limit and error budget."""
+        return self._reward_judge(use, self.reward_context, "reward")
+
+    def build_part(
+        self, use: Use, kind: Literal["reward", "verifier"], models: Sequence[str] = ()
+    ) -> Judge | RewardJudge:
+        """Build a verifier or reward source that another reward source is composed of; see `RewardContext.build`."""
+        if kind == "reward":
+            return self._reward_judge(use, replace(self.reward_context, models=tuple(models)), "part")
+        owner, name = _owner(use)
+        judge = Judge(self.build(use, "verifier"), owner=owner, name=name, policy=self.job.errors, domain="")
+        self._keep(f"part {use.use}", judge.budget)
+        return judge
+
+    def _reward_judge(self, use: Use, context: RewardContext, role: str) -> RewardJudge:
         source = self.build(use, "reward")
-        source.prepare(self.reward_context)
+        source.prepare(context)
         owner, name = _owner(use)
         judge = RewardJudge(source, owner=owner, name=name, policy=self.job.errors)
-        self.budgets[f"reward {use.use}"] = judge.budget
+        self._keep(f"{role} {use.use}", judge.budget)
         return judge
+
+    def _keep(self, name: str, holder: Saved) -> None:
+        """Hold a state under a name of its own; components are built in the same order when a stage resumes."""
+        number = sum(each.partition(" #")[0] == name for each in self.budgets)
+        self.budgets[f"{name} #{number + 1}" if number else name] = holder
 
     def emit(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
         """Report one optimizer step: to the journal, the listener and the plugins' hooks."""
+        own = [each.after_step(step, metrics) for each in self._adaptive]
         if not self.world.is_main:
             return
-        numbers = finite(metrics)
+        numbers = finite({name: value for figures in (metrics, *own) for name, value in figures.items()})
         self.journal.metrics(step, numbers)
         self.listener(StageEvent(stage=self.job.id, kind="step", step=step, total=total, metrics=numbers))
         notify(self.registry, "after_step", StepFinished(self.job.id, step, numbers))

@@ -13,6 +13,7 @@ from collegium.kinds.reward import RewardConfig, RewardContext
 from collegium.kinds.verifier import Verifier
 from collegium.task import Completion, Sample, Task
 from collegium.testing.conformance.inputs import DEFAULT_TASK, HOSTILE, domain_samples, task_pools
+from collegium.testing.reward_context import InstalledParts
 from collegium.time_limit import CallFailed, TimeLimitExceeded, call_within
 from collegium.verdict import Abstain, Error, Score, Verdict
 
@@ -103,9 +104,8 @@ def reward_context(samples: Sequence[Sample]) -> RewardContext:
     """Return judges by exact match for the domains of the samples."""
     policy = ErrorPolicy(budget=1.0)
     domains = {sample.domain for sample in samples}
-    return RewardContext(
-        {each: Judge(_Exact(), owner="collegium", name="exact", policy=policy, domain=each) for each in domains}
-    )
+    judges = {each: Judge(_Exact(), owner="collegium", name="exact", policy=policy, domain=each) for each in domains}
+    return InstalledParts(judges).context
 
 
 def router_samples(subject: Subject) -> list[Sample]:
