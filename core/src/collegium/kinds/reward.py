@@ -31,7 +31,11 @@ class PartBuilder(Protocol):
         """
 
 
-def no_parts(use: Use, kind: Literal["reward", "verifier"], models: Sequence[str] = ()) -> Judge | RewardJudge:
+def no_parts(
+    use: Use,
+    kind: Literal["reward", "verifier"],
+    models: Sequence[str] = (),  # noqa: ARG001  # the signature is the builder's
+) -> Judge | RewardJudge:
     """Refuse to build: the context of a run has a builder, one that is made by hand may have none."""
     raise PluginError(
         f"nothing here builds the {kind} {use.use!r}", fix="prepare the source with a context that has `build`"
