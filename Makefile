@@ -47,7 +47,8 @@ $(ENGINES)/.ready: requirements-dev.txt constraints-engines.txt $(wildcard */pyp
 	$(ENGINES)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
-test-engines: $(ENGINES)/.ready
+# the quick start's last stage runs on them, so its earlier stages must be in the store
+test-engines: demo $(ENGINES)/.ready
 	$(ENGINES)/bin/python -m pytest -m engines --no-header core plugins/vllm plugins/ray plugins/slurm teachers/served tests/engines
 
 lint: setup

@@ -57,7 +57,9 @@ def trainers_of(run: Path) -> list[int]:
     """Return those of them that train, torchrun itself left out."""
     listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=1) for line in listed.splitlines()[1:]]
-    return [int(pid) for pid, args in rows if str(run) in args and "/ranks/" in args and "torch.distributed" not in args]
+    return [
+        int(pid) for pid, args in rows if str(run) in args and "/ranks/" in args and "torch.distributed" not in args
+    ]
 
 
 def test_a_rank_that_is_killed_ends_the_stage_and_a_resume_goes_on(finished, cli, environment, tmp_path):
@@ -83,7 +85,9 @@ def test_a_rank_that_is_killed_ends_the_stage_and_a_resume_goes_on(finished, cli
 
 
 def test_a_stage_that_knows_no_ranks_is_refused_them_by_name(finished, cli):
-    text = (finished / "toy.yaml").read_text() + "  audit: {use: audit, verifier: toy, cases: toy.yaml, launch: {strategy: ddp}}\n"
+    text = (
+        finished / "toy.yaml"
+    ).read_text() + "  audit: {use: audit, verifier: toy, cases: toy.yaml, launch: {strategy: ddp}}\n"
     (finished / "audit.yaml").write_text(text)
     done = cli("plan", "audit.yaml", cwd=finished)
     assert done.returncode == 2

@@ -1,0 +1,48 @@
+"""The quick start's student with vLLM as its engine, and with two of its teachers served by vLLM: on CPU, all parts real."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.engines.conftest import DEMO
+
+pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.e2e]
+
+AS_GOOD = 0.05
+"""Headroom that another engine's student may have less: its rollouts differ, and a held-out set has 120 to 200 tasks."""
+SAMPLED = ["stages.student.loss=sampled-token", "stages.student.aggregation=sequence-mean"]
+
+
+def headroom(report: dict) -> dict[str, float]:
+    return {name: row["headroom_captured"] for name, row in report["domains"].items()}
+
+
+def test_the_student_learns_as_much_with_vllm_as_its_engine(demo, run_student):
+    report = run_student("vllm", "stages.student.engine={use: vllm, dtype: float32}")
+    print("default engine", headroom(demo), "vllm", headroom(report))
+    for domain, captured in headroom(report).items():
+        assert captured >= min(1.0, headroom(demo)[domain]) - AS_GOOD, domain
+    assert max(row["behaviour_gap"] for row in report["metrics"]) < 1e-3  # log-probs of engine and trainer, every step
+
+
+def test_the_student_learns_as_much_from_teachers_that_vllm_serves(demo, run_student, serve):
+    local = run_student("local", *SAMPLED)
+    served = {
+        domain: {
+            "use": "served",
+            "url": serve(f"teacher-{domain}"),
+            "model": f"teacher-{domain}",
+            "checkpoint": str(DEMO / f"stages/teacher-{domain}/model"),
+        }
+        for domain in ("math", "code")
+    }
+    teachers = [f"stages.student.teachers.{domain}={json.dumps(teacher)}" for domain, teacher in served.items()]
+    report = run_student("served", *SAMPLED, *teachers)
+    print("local", headroom(local), "served", headroom(report))
+    for domain, captured in headroom(report).items():
+        assert captured >= headroom(local)[domain] - AS_GOOD, domain
+    first, theirs = report["metrics"][0], local["metrics"][0]
+    for name in ("kl/math", "kl/code", "kl/instructions"):
+        assert first[name] == pytest.approx(theirs[name], abs=1e-4)
