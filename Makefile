@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM := false
 
 ENGINES := .venv-engines
 
-.PHONY: setup demo accept test test-adapters test-engines lint docs bench measure clean
+.PHONY: setup demo accept test test-adapters test-engines lint docs bench bench-engines measure clean
 
 setup: $(VENV)/.ready
 
@@ -63,6 +63,10 @@ docs: setup
 bench: setup
 	$(BIN)/python tests/benchmarks/startup.py
 	$(BIN)/python tests/benchmarks/run.py
+
+# tokens/s and peak memory of each engine and of a training step; size=0.6b or 1.7b needs an accelerator
+bench-engines: $(ENGINES)/.ready
+	$(ENGINES)/bin/python tests/benchmarks/engines.py --size $(or $(size),tiny)
 
 # the verifiers' error rates on labelled data, as the README's table; record=1 writes them into the packages
 measure: setup
