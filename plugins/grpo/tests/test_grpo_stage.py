@@ -80,8 +80,16 @@ def test_the_reward_rises_and_the_held_out_score_with_it(tmp_path, start):
             "refresh_reference_every": 4,
             "schedule": "linear",
         },
+        {"staleness": 1, "loss": {"use": "clipped", "importance": "tis"}},
+        {
+            "staleness": 4,
+            "sampler": {"use": "dynamic"},
+            "max_refills": 2,
+            "loss": {"use": "clipped", "kl_coefficient": 0.01, "importance": "icepop"},
+            "refresh_reference_every": 4,
+        },
     ],
-    ids=["default", "everything"],
+    ids=["default", "everything", "one batch ahead", "four batches ahead"],
 )
 def test_a_killed_stage_ends_with_the_numbers_of_one_that_was_not(tmp_path, start, options):
     whole = grpo_job(tmp_path / "whole" / "t", start, steps=11, **options)
@@ -98,6 +106,26 @@ def test_a_killed_stage_ends_with_the_numbers_of_one_that_was_not(tmp_path, star
     samples = [(Path(job.directory) / "samples.jsonl").read_text() for job in (whole, killed)]
     assert samples[0] == samples[1]
     assert (first.rollouts, first.tokens_generated) == (second.rollouts, second.tokens_generated)
+
+
+def test_each_batch_is_as_many_updates_old_as_the_recipe_says(tmp_path, start):
+    job = grpo_job(tmp_path / "t", start, staleness=2, loss={"use": "clipped", "importance": "tis"})
+    assert run_toy(job).status == "completed"
+    rows = journal_of(job)
+    assert [row["stale/lag"] for row in rows] == [0, 1, 2, 2, 2, 2]
+    assert {row["stale/dropped"] for row in rows} == {0.0}
+    # the trainer's weights have moved on from those that sampled, and the correction sees it
+    assert rows[0]["behaviour_gap"] < 1e-4
+    assert all(row["behaviour_gap"] > 1e-3 for row in rows[2:])
+
+
+def test_stale_rollouts_without_a_correction_are_refused_when_the_recipe_is_read():
+    with pytest.raises(ValueError, match=r"importance: tis"):
+        GrpoConfig(staleness=1)
+    with pytest.raises(ValueError, match=r"loss: \{use: cispo, importance: tis\}"):
+        GrpoConfig(staleness=1, loss={"use": "cispo", "clip_high": 2.0})
+    GrpoConfig(staleness=1, loss={"use": "clipped", "importance": "icepop"})
+    GrpoConfig(staleness=1, loss={"use": "acme/clipped"})
 
 
 def test_groups_without_a_gradient_are_replaced(tmp_path, start):

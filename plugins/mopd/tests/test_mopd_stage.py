@@ -101,8 +101,13 @@ def test_the_student_becomes_as_good_as_each_teacher(tmp_path, models, loss):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"loss": "sampled-token", "outcome_weight": 0.5, "group": 3, "epochs": 2}],
-    ids=["reverse-kl", "sampled-token"],
+    [
+        {},
+        {"loss": "sampled-token", "outcome_weight": 0.5, "group": 3, "epochs": 2},
+        {"staleness": 2},
+        {"staleness": 1, "loss": "sampled-token", "outcome_weight": 0.5, "group": 3},
+    ],
+    ids=["reverse-kl", "sampled-token", "reverse-kl, two batches ahead", "sampled-token, one batch ahead"],
 )
 def test_a_killed_stage_ends_with_the_numbers_of_one_that_was_not(tmp_path, models, options):
     whole = mopd_job(tmp_path / "whole" / "m", models, steps=9, **options)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -35,11 +37,13 @@ class World:
         rank: This process's number, from 0.
         size: How many there are.
         launch: How weights, gradients and optimizer are spread over them.
+        group: The process group of its collective calls; default: the one of all ranks.
     """
 
     rank: int = 0
     size: int = 1
     launch: LaunchConfig = field(default_factory=LaunchConfig)
+    group: Any = field(default=None, compare=False, repr=False)
 
     @property
     def is_main(self) -> bool:
@@ -49,14 +53,14 @@ class World:
     def barrier(self) -> None:
         """Wait until every rank is here."""
         if self.size > 1:
-            dist.barrier()
+            dist.barrier(group=self.group)
 
     def gather(self, items: Sequence[T]) -> list[T]:
         """Return the items of all ranks, in the order of the ranks."""
         if self.size == 1:
             return list(items)
         parts: list[Any] = [None] * self.size
-        dist.all_gather_object(parts, list(items))
+        dist.all_gather_object(parts, list(items), group=self.group)
         return [item for part in parts for item in part]
 
     def from_main(self, value: T) -> T:
@@ -64,7 +68,7 @@ class World:
         if self.size == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0)
+        dist.broadcast_object_list(box, src=0, group=self.group)
         return box[0]
 
     def total(self, value: Tensor | float) -> Tensor:
@@ -76,7 +80,7 @@ class World:
         puts the rows together.
         """
         if self.size > 1:
-            dist.all_reduce(tensor)
+            dist.all_reduce(tensor, group=self.group)
         return tensor
 
     def most(self, value: int) -> int:
@@ -98,13 +102,32 @@ class World:
         """Return this rank's part of `count` numbered things: one block, so that `gather` restores their order."""
         return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
+    def apart(self) -> World:
+        """Return the same ranks with a process group of their own; every rank must call this.
+
+        Collective calls of two threads must not mix: the order in which they reach one group would differ by rank.
+        The group works in main memory, for the same reason: two of an accelerator's would wait for each other there.
+        """
+        return self if self.size == 1 else replace(self, group=dist.new_group(backend="gloo", timeout=TIMEOUT))
+
 
 _world = World()
+_of_thread: ContextVar[World | None] = ContextVar("world", default=None)
 
 
 def world() -> World:
-    """Return the world of the stage that this process runs."""
-    return _world
+    """Return the world of the stage that this process runs, as this thread has to use it."""
+    return _of_thread.get() or _world
+
+
+@contextmanager
+def within(apart: World) -> Iterator[None]:
+    """Let `world` return another one, in this thread: what runs here talks to the other ranks through its group."""
+    token = _of_thread.set(apart)
+    try:
+        yield
+    finally:
+        _of_thread.reset(token)
 
 
 def start_world(launch: LaunchConfig) -> World:

@@ -28,6 +28,9 @@ class RolloutConfig(OptimizerConfig):
     """Which prompts, and which groups are kept."""
     max_refills: int = Field(default=0, ge=0)
     """How often the groups that the sampler drops are replaced by further draws."""
+    staleness: int = Field(default=0, ge=0)
+    """Batches by which rollouts run ahead of training: each is sampled with weights that many updates old. 0 samples
+    with the current ones, in turn with training; above 0, sampling, judging and teachers overlap with it."""
     epochs: int = Field(default=1, ge=1)
     """Passes over a batch."""
     minibatches: int = Field(default=1, ge=1)

@@ -27,17 +27,27 @@ from collegium.verdict import Abstain, Error, Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
-    """The rollouts of one prompt."""
+class Group:
+    """The rollouts of one prompt; `kept` says whether they are trained on."""
 
     prompt: list[int]
     generations: list[Generation]
     samples: list[Sample]
     verdicts: list[Verdict]
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """All that was drawn for one step, and its metrics."""
+
+    step: int
+    groups: list[Group]
+    metrics: dict[str, float]
 
 
 class RolloutCollector:
-    """Collect one step's rollouts.
+    """Collect one step's rollouts: `draw` them, `report` them, and lay them out as a `batch`.
 
     Args:
         context: The stage's context; its counters grow with every generation.
@@ -62,38 +72,62 @@ class RolloutCollector:
         self.engine: Engine = context.build(config.engine, "engine")
         self.sampler = sampler
         self.reward = reward
-        self.world = world()
+        self.tasks = context.tasks("train")
         self._seconds: dict[str, float] = {}
-        sampler.start(context.tasks("train"))
+        sampler.start(self.tasks)
 
     def collect(self, step: int) -> tuple[RolloutBatch | None, dict[str, float]]:
-        """Sample and judge the step's rollouts.
+        """Sample and judge the step's rollouts with the policy's weights of this moment.
 
         Returns:
-            The batch, or None if the sampler dropped every group; and metrics.
+            The batch, or None if nothing is left to train on; and metrics.
 
         Raises:
             EngineError: If the engine returns something malformed.
             VerifierError: If a verifier or the reward source spends its error budget.
         """
-        self._seconds = {"time/generate": 0.0, "time/judge": 0.0}
         self.engine.sync(self.policy, step - 1)
-        kept: list[_Group] = []
-        drawn: list[_Group] = []
+        rollouts = self.draw(step)
+        self.report(rollouts)
+        batch, stale = self.batch(rollouts)
+        return batch, {**rollouts.metrics, **stale}
+
+    def draw(self, step: int) -> Rollouts:
+        """Sample and judge the step's rollouts with the weights that the engine has."""
+        self._seconds = {"time/generate": 0.0, "time/judge": 0.0}
+        drawn: list[Group] = []
         for attempt in range(1 + self.config.max_refills):
-            wanted = self.config.prompts - len(kept)
+            wanted = self.config.prompts - sum(each.kept for each in drawn)
             if wanted <= 0:
                 break
-            fresh = self._groups(wanted, step, attempt, first=len(drawn))
-            drawn += fresh
-            kept += [each for each in fresh if self._keeps(each)]
-        samples = [sample for each in drawn for sample in each.samples]
-        verdicts = [verdict for each in drawn for verdict in each.verdicts]
-        self.context.write_samples(step, samples, verdicts)
-        metrics = self._metrics(drawn, kept)
-        return (self._batch(kept) if kept else None), metrics
+            drawn += self._groups(wanted, step, attempt, first=len(drawn))
+        return Rollouts(step, drawn, self._metrics(drawn))
 
-    def _groups(self, count: int, step: int, attempt: int, first: int) -> list[_Group]:
+    def report(self, rollouts: Rollouts) -> None:
+        """Write some of the samples down and hand all of them to the plugins' hooks."""
+        samples = [sample for each in rollouts.groups for sample in each.samples]
+        verdicts = [verdict for each in rollouts.groups for verdict in each.verdicts]
+        self.context.write_samples(rollouts.step, samples, verdicts)
+
+    def batch(self, rollouts: Rollouts) -> tuple[RolloutBatch | None, dict[str, float]]:
+        """Return the rows to train on: those of kept groups whose weights are no older than `staleness` allows.
+
+        Returns:
+            The batch, or None if no row is left; and metrics about the rows' age, where there is anything to say.
+        """
+        kept = [each for each in rollouts.groups if each.kept]
+        if not kept:
+            return None, {}
+        batch = self._collate(kept)
+        lags = (rollouts.step - 1 - batch.weight_versions).tolist()
+        fresh = [row for row, lag in enumerate(lags) if lag <= self.config.staleness]
+        dropped = len(batch) - len(fresh)
+        metrics = {"stale/dropped": float(dropped), "stale/lag": mean(lags[row] for row in fresh)}
+        if dropped:
+            batch = batch.select(fresh)
+        return (batch if fresh else None), (metrics if dropped or self.config.staleness else {})
+
+    def _groups(self, count: int, step: int, attempt: int, first: int) -> list[Group]:
         seed = derive(self.context.seed, self.context.job.id, step, "rollouts", attempt)
         tasks = self.sampler.draw(count, random.Random(seed))
         if len(tasks) != count:
@@ -102,28 +136,30 @@ class RolloutCollector:
         prompts = [encode_prompt(self.policy.tokenizer, task.prompt) for task in tasks]
         generations = self._generate([prompt for prompt in prompts for _ in range(size)], seed)
         samples = [
-            Sample(tasks[index // size], self._completion(made), group=first + index // size)
+            Sample(tasks[index // size], self.completion(made), group=first + index // size)
             for index, made in enumerate(generations)
         ]
         verdicts = self._judge(samples)
         slices = [slice(index * size, (index + 1) * size) for index in range(count)]
         return [
-            _Group(prompt, generations[rows], samples[rows], verdicts[rows])
+            Group(prompt, generations[rows], samples[rows], verdicts[rows], self._keeps(verdicts[rows]))
             for prompt, rows in zip(prompts, slices, strict=True)
         ]
 
     def _generate(self, prompts: list[list[int]], seed: int) -> list[Generation]:
         started = time.perf_counter()
-        own = self.world.block(len(prompts))
+        here = world()
+        own = here.block(len(prompts))
         seeds = [derive(seed, index) for index in own]
         made = generate(self.engine, [prompts[index] for index in own], self.config.sampling, seeds) if own else []
-        generations = self.world.gather(made)
+        generations = here.gather(made)
         self._seconds["time/generate"] += time.perf_counter() - started
         self.context.rollouts += len(generations)
         self.context.tokens_generated += sum(len(made.token_ids) for made in generations)
         return generations
 
-    def _completion(self, made: Generation) -> Completion:
+    def completion(self, made: Generation) -> Completion:
+        """Decode a generation."""
         return to_completion(made, self.policy.tokenizer, self.policy.stop_ids)
 
     def _judge(self, samples: list[Sample]) -> list[Verdict]:
@@ -131,16 +167,17 @@ class RolloutCollector:
             return []
         started = time.perf_counter()
         # One rank judges: error budgets and caches are of the stage, not of a rank.
-        verdicts = self.world.from_main(self.reward.judge(samples) if self.world.is_main else [])
+        here = world()
+        verdicts = here.from_main(self.reward.judge(samples) if here.is_main else [])
         self._seconds["time/judge"] += time.perf_counter() - started
         return verdicts
 
-    def _keeps(self, group: _Group) -> bool:
-        """Ask the sampler about the group's scores; a group that has none is not a matter for it."""
-        scores = [value for value in rewards_of(group.verdicts) if not math.isnan(value)]
+    def _keeps(self, verdicts: Sequence[Verdict]) -> bool:
+        """Ask the sampler about a group's scores; a group that has none is not a matter for it."""
+        scores = [value for value in rewards_of(verdicts) if not math.isnan(value)]
         return not scores or self.sampler.keep(scores)
 
-    def _batch(self, groups: list[_Group]) -> RolloutBatch:
+    def _collate(self, groups: list[Group]) -> RolloutBatch:
         return collate(
             [each.prompt for each in groups for _ in each.samples],
             [made for each in groups for made in each.generations],
@@ -149,14 +186,14 @@ class RolloutCollector:
             padding(self.policy.tokenizer),
         )
 
-    def _metrics(self, drawn: list[_Group], kept: list[_Group]) -> dict[str, float]:
+    def _metrics(self, drawn: list[Group]) -> dict[str, float]:
         generations = [made for each in drawn for made in each.generations]
         tokens = sum(len(made.token_ids) for made in generations)
         verdicts = [verdict for each in drawn for verdict in each.verdicts]
         metrics = {
             "rollouts": float(len(generations)),
             "groups/drawn": float(len(drawn)),
-            "groups/kept": float(len(kept)),
+            "groups/kept": float(sum(each.kept for each in drawn)),
             "length": tokens / len(generations),
             "truncated": mean(made.finish_reason == "length" for made in generations),
             "time/tokens_per_second": tokens / max(self._seconds["time/generate"], 1e-9),

@@ -56,7 +56,8 @@ class Scorer:
         self.needs = loss.needs | in_terms
         # With one optimizer step per batch, `old` is `current` without gradient: the update fills it in for free.
         self.needs_old = "old" in in_terms or ("old" in loss.needs and config.epochs * config.minibatches > 1)
-        self._shook_hands = False
+        self.shook_hands = False
+        """Whether engine and trainer were compared."""
 
     def __call__(self, batch: RolloutBatch) -> dict[str, float]:
         """Fill the batch's streams and return metrics.
@@ -66,18 +67,38 @@ class Scorer:
             TeacherError: If a row cannot be routed or scored.
         """
         started = time.perf_counter()
-        if not self._shook_hands:
-            check_handshake(self.policy, batch, self.config.handshake)
-            self._shook_hands = True
+        if not self.config.staleness:  # else the rollouts are older than the policy: the pipeline picks the moment
+            self.shake_hands(batch)
         if self.needs_old:
             batch.old = score(self.policy, batch, self.config.micro_batch)
         if "reference" in self.needs and self.reference is not None:
             batch.reference = score(self.reference.model, batch, self.config.micro_batch)
-        metrics: dict[str, float] = {}
+        metrics = self.ask_teachers(batch)
         if self.teachers is not None:
-            self.teachers.score(batch, hidden="teacher_hidden" in self.needs, logprobs="teacher" in self.needs)
-            metrics = teacher_metrics(batch, self.teachers.teachers)
+            metrics |= teacher_metrics(batch, self.teachers.teachers)
         return {**metrics, "time/score": time.perf_counter() - started}
+
+    def shake_hands(self, batch: RolloutBatch) -> None:
+        """Compare engine and trainer on a batch that the policy's present weights sampled; only the first one counts.
+
+        Raises:
+            EngineError: If they disagree.
+        """
+        if not self.shook_hands:
+            check_handshake(self.policy, batch, self.config.handshake)
+            self.shook_hands = True
+
+    def ask_teachers(self, batch: RolloutBatch) -> dict[str, float]:
+        """Fill the batch's teacher streams, unless they are filled, and return how long it took.
+
+        Raises:
+            TeacherError: If a row cannot be routed or scored.
+        """
+        if self.teachers is None or batch.teachers:
+            return {}
+        started = time.perf_counter()
+        self.teachers.score(batch, hidden="teacher_hidden" in self.needs, logprobs="teacher" in self.needs)
+        return {"time/teachers": time.perf_counter() - started}
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from collegium.training.batch import RolloutBatch
 from collegium.training.context import StageContext
 from collegium.training.language_model import LanguageModel
 from collegium.training.loop import StepLoop
+from collegium.training.pipeline import RolloutPipeline
 from collegium.training.policy_update import PolicyUpdate
 from collegium.training.reference import Reference
 from collegium.training.rollouts import RolloutCollector
@@ -39,10 +40,11 @@ class GrpoStage(Stage):
         sampler = context.build(config.sampler, "sampler")
         reference = self._reference(context, policy)
 
-        rollouts = RolloutCollector(
+        collector = RolloutCollector(
             context, policy, config, sampler=sampler, reward=context.build_reward(config.reward)
         )
         scorer = Scorer(policy, loss, terms.values(), config, reference=reference)
+        rollouts = RolloutPipeline(collector, scorer, loss)
         trainer = Trainer(policy, config, config.optimizer_steps)
         update = PolicyUpdate(trainer, loss, config, has_reward)
         self._check_reference(context, scorer.needs)
@@ -50,14 +52,15 @@ class GrpoStage(Stage):
         def step(number: int) -> dict[str, float]:
             reference.before_step(number)
             batch, metrics = rollouts.collect(number)
-            if batch is None or batch.rewards.isnan().all():  # every group dropped, or nothing judged
+            if batch is None or batch.rewards.isnan().all():  # nothing kept, or nothing judged
                 return metrics
             metrics |= scorer(batch)
             batch.advantage, sizes = sum_of_terms(terms, batch)
             rng = random.Random(derive(context.seed, context.job.id, number, "update"))
             return metrics | sizes | update(batch, rng)
 
-        StepLoop(context, trainer, config.steps, {"sampler": sampler, "reference": reference}).run(step)
+        with rollouts:
+            StepLoop(context, trainer, config.steps, {**rollouts.states, "reference": reference}).run(step)
 
     def _check_reference(self, context: StageContext, needs: frozenset[str]) -> None:
         """Refuse a reference that nothing reads.

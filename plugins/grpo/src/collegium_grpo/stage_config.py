@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from collegium import Use, UseAdvantage, UseLoss, UseReward
+from collegium import ConfigError, Use, UseAdvantage, UseLoss, UseReward
 from collegium.kinds.stage import Edge
 from collegium.training.rollout_config import RolloutConfig
+from collegium_grpo.config import OWNER
+
+LOSSES = ("clipped", "cispo")
 
 
 class GrpoConfig(RolloutConfig):
@@ -24,3 +27,17 @@ class GrpoConfig(RolloutConfig):
     """The surrogate, with its KL penalty and engine corrections."""
     refresh_reference_every: int = Field(default=0, ge=0)
     """Steps after which the KL reference becomes the policy; 0 keeps the first one."""
+
+    @model_validator(mode="after")
+    def _stale_rollouts_are_corrected(self) -> GrpoConfig:
+        """Refuse stale rollouts for our own losses at plan time; the core looks at every loss when the stage starts."""
+        owner, _, name = self.loss.use.rpartition("/")
+        options = self.loss.options
+        corrected = options.get("importance", "none") != "none" or options.get("off_policy_delta") is not None
+        if self.staleness and owner in ("", OWNER) and name in LOSSES and not corrected:
+            raise ConfigError(
+                f"staleness {self.staleness} lets older weights sample, and the loss {name!r} corrects nothing",
+                fix=f"set loss: {{use: {name}, importance: tis}} (or icepop), or staleness: 0",
+                owner=OWNER,
+            )
+        return self

@@ -18,6 +18,7 @@ from collegium.training.context import StageContext
 from collegium.training.language_model import LanguageModel
 from collegium.training.loop import StepLoop
 from collegium.training.outcome import group_relative
+from collegium.training.pipeline import RolloutPipeline
 from collegium.training.policy_update import PolicyUpdate
 from collegium.training.rollouts import RolloutCollector
 from collegium.training.scoring import Scorer
@@ -51,8 +52,9 @@ class MopdStage(Stage):
         def sequence_weights(batch: RolloutBatch) -> Tensor:
             return torch.tensor(weighter.weights(batch.domains, batch.completion_lengths.tolist()))
 
-        rollouts = RolloutCollector(context, policy, config, sampler=sampler, reward=reward)
+        collector = RolloutCollector(context, policy, config, sampler=sampler, reward=reward)
         scorer = Scorer(policy, loss, terms.values(), config, teachers=teachers)
+        rollouts = RolloutPipeline(collector, scorer, loss)
         trainer = Trainer(policy, config, config.optimizer_steps)
         update = PolicyUpdate(trainer, loss, config, sequence_weights)
 
@@ -68,7 +70,8 @@ class MopdStage(Stage):
             rng = random.Random(derive(context.seed, context.job.id, number, "update"))
             return metrics | update(batch, rng)
 
-        StepLoop(context, trainer, config.steps, {"sampler": sampler}).run(step)
+        with rollouts:
+            StepLoop(context, trainer, config.steps, rollouts.states).run(step)
 
     def _outcome(self, batch: RolloutBatch) -> Tensor:
         """Return alpha times the group-relative reward at every trained token, ``[B, T]``; zero without rewards."""
