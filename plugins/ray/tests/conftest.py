@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,15 @@ StartNode = Callable[..., RunningNode]
 
 
 @pytest.fixture(scope="session")
+def ray_installed() -> None:
+    """Skip where Ray is not installed: it is optional."""
+    try:
+        metadata.version("ray")
+    except metadata.PackageNotFoundError:
+        pytest.skip("Ray is not installed")
+
+
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the test package, to stand on PYTHONPATH."""
     folder = tmp_path_factory.mktemp("site")
@@ -116,10 +126,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "collegium_toy/__init__.py").write_text("")
     (folder / "collegium_toy/plugin.py").write_text(PLUGIN)
     (folder / "collegium_toy/probe.py").write_text(PROBE)
-    metadata = folder / "collegium_toy-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: collegium-toy\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[collegium]\ncollegium-toy = collegium_toy.plugin\n")
+    info = folder / "collegium_toy-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: collegium-toy\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[collegium]\ncollegium-toy = collegium_toy.plugin\n")
     return folder
 
 
@@ -136,7 +146,7 @@ def environment(site: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def start_node(environment: dict[str, str]) -> Iterator[StartNode]:
+def start_node(ray_installed: None, environment: dict[str, str]) -> Iterator[StartNode]:
     """Return a function that starts a node: ``start_node("--head", ...)``, under a command such as unshare if given."""
     nodes: list[RunningNode] = []
 

@@ -19,7 +19,7 @@ from collegium_ray.executor import RayExecutor
 
 from .conftest import eventually, processes_with
 
-pytestmark = [pytest.mark.engines, pytest.mark.slow]
+pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.usefixtures("ray_installed")]
 
 UNSHARED = ("unshare", "-Urm", "sh", "-c", 'mount -t tmpfs none "$HIDDEN" && exec "$0" "$@"')
 """A command prefix: with another, empty file system at $HIDDEN."""
@@ -114,7 +114,9 @@ def test_a_node_that_goes_is_replaced_by_another(executor, start_node, address, 
     arguments = ("--address", address, "--num-cpus=1", "--object-store-memory=100000000", '--resources={"spot": 1}')
     lost = start_node(*arguments)
     wanting = executor(custom={"spot": 1}, gpus=0, autoscaling=True)
-    holder = threading.Thread(target=lambda: outcomes.append(wanting.execute(job(tmp_path, "wait-once"), events.append)))
+    holder = threading.Thread(
+        target=lambda: outcomes.append(wanting.execute(job(tmp_path, "wait-once"), events.append))
+    )
     holder.start()
     assert eventually((tmp_path / "waits").exists)
     lost.kill()
@@ -152,7 +154,11 @@ def test_what_no_node_offers_is_refused_with_what_there_is(executor, tmp_path):
     ("options", "fields", "message"),
     [
         ({"pass_env": ["NOT_SET_ANYWHERE"]}, {}, "pass_env names 'NOT_SET_ANYWHERE', which is not set"),
-        ({}, {"launch": {"strategy": "ddp", "nodes": 2}}, "launched over 2 nodes; the executor ray runs a stage on one"),
+        (
+            {},
+            {"launch": {"strategy": "ddp", "nodes": 2}},
+            "launched over 2 nodes; the executor ray runs a stage on one",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_a_failed_outcome(executor, tmp_path, options, fields, message):
@@ -196,6 +202,7 @@ def test_a_run_that_is_killed_leaves_no_worker_on_the_cluster(address, environme
 
 
 def test_a_cluster_that_is_not_there_is_a_clear_failure():
-    with pytest.raises(PluginError, match="the Ray cluster at address '127.0.0.1:1' cannot be reached") as caught:
-        RayExecutor({"address": "127.0.0.1:1"}).slots
+    with pytest.raises(PluginError, match="cannot be reached") as caught:
+        _ = RayExecutor({"address": "127.0.0.1:1"}).slots
+    assert "the Ray cluster at address '127.0.0.1:1'" in str(caught.value)
     assert "address: local" in str(caught.value)

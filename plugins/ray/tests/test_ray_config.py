@@ -57,7 +57,9 @@ def test_without_ray_the_plan_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "recipe.yaml").write_text(RECIPE.replace("words.txt", str(tmp_path / "words.txt")))
     with pytest.raises(RecipeError) as caught:
         make_plan(load_recipe(tmp_path / "recipe.yaml"), Registry.discover())
-    assert "recipe.yaml:3: executor: the executor ray needs Ray, which is not installed [collegium-ray]" in str(caught.value)
+    assert "recipe.yaml:3: executor: the executor ray needs Ray, which is not installed [collegium-ray]" in str(
+        caught.value
+    )
     assert "pip install 'collegium-ray[ray]'" in str(caught.value)
 
 
@@ -88,6 +90,7 @@ def test_a_job_asks_for_a_gpu_per_process_where_the_cluster_has_gpus_and_for_its
     spread = job(launch={"strategy": "fsdp2", "processes": 4}, threads=2)
     assert wanted(RayConfig(), spread, [CPU_NODE]) == {"CPU": 8}
     assert wanted(RayConfig(), spread, [CPU_NODE, GPU_NODE]) == {"CPU": 8, "GPU": 4}
+    assert wanted(RayConfig(), spread.model_copy(update={"train": False}), [GPU_NODE]) == {"CPU": 2, "GPU": 1}
     assert wanted(RayConfig(gpus=0, memory_gb=1.5, custom={"fast": 1}), spread, [GPU_NODE]) == {
         "CPU": 8, "memory": 1.5 * GIB, "fast": 1,
     }  # fmt: skip

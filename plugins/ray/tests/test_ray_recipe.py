@@ -14,7 +14,7 @@ import pytest
 
 from .conftest import eventually, processes_with
 
-pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.e2e]
+pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.e2e, pytest.mark.usefixtures("ray_installed")]
 
 DOMAINS = ("copy", "reverse", "short")
 TEACHERS = [f"teacher-{domain}" for domain in DOMAINS]

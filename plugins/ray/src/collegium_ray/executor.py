@@ -23,6 +23,8 @@ from collegium_ray.shared_folder import write_token
 from collegium_ray.task import run_on_node
 
 WORKER_DIED = "WorkerDied"
+DEATHS = (WORKER_DIED, "RankDied")
+"""Outcomes of a worker, or of its ranks, that died: they say nothing against the stage."""
 GRACE_S = 15.0
 """Seconds that a cancelled task may take to stop its worker before its process is killed."""
 
@@ -61,19 +63,25 @@ class RayExecutor(Executor):
         """Run one job; start it again, from its checkpoint, when its worker or node dies."""
         started = time.monotonic()
         try:
-            cluster = self._connected()
-            options = self._options(cluster, job)
-            for attempt in range(1, self.config.retries + 2):
-                ended = self._attempt(cluster, job, options, listener)
-                if isinstance(ended, StageOutcome):
-                    return ended
-                if attempt <= self.config.retries:
-                    again = f"started again from its last checkpoint ({attempt} of {self.config.retries})"
-                    listener(StageEvent(stage=job.id, kind="message", text=f"{ended.how}; {again}"))
+            return self._persist(job, listener)
         except CollegiumError as error:
             seconds = time.monotonic() - started
             return _failed(job, type(error).__name__, str(error), seconds, error.owner)
-        times = f"after {attempt} starts " if attempt > 1 else ""
+
+    def _persist(self, job: StageJob, listener: Listener) -> StageOutcome:
+        cluster = self._connected()
+        options = self._options(cluster, job)
+        started, retries = time.monotonic(), self.config.retries
+        ended = self._attempt(cluster, job, options, listener)
+        for attempt in range(1, retries + 1):
+            if isinstance(ended, StageOutcome):
+                break
+            again = f"started again from its last checkpoint ({attempt} of {retries})"
+            listener(StageEvent(stage=job.id, kind="message", text=f"{ended.how}; {again}"))
+            ended = self._attempt(cluster, job, options, listener)
+        if isinstance(ended, StageOutcome):
+            return ended
+        times = f"after {retries + 1} starts " if retries else ""
         return _failed(job, WORKER_DIED, f"{times}{ended.how}", time.monotonic() - started)
 
     def _options(self, cluster: Cluster, job: StageJob) -> dict[str, Any]:
@@ -82,7 +90,7 @@ class RayExecutor(Executor):
         Raises:
             PluginError: If no node can ever hold it.
         """
-        if job.launch.nodes > 1:
+        if job.train and job.launch.nodes > 1:
             raise PluginError(
                 f"stage {job.id!r} is launched over {job.launch.nodes} nodes; the executor ray runs a stage on one",
                 fix="launch: {nodes: 1}, or the executor slurm",
@@ -93,7 +101,8 @@ class RayExecutor(Executor):
         if not self.config.autoscaling and not any(fits(asked, node) for node in nodes):
             offers = "; ".join(in_words(node) for node in nodes)
             raise PluginError(
-                f"stage {job.id!r} asks for {in_words(asked)}, and no node of the cluster has that; nodes have: {offers}",
+                f"stage {job.id!r} asks for {in_words(asked)}, and no node of the cluster has that; "
+                f"nodes have: {offers}",
                 fix=f"per_stage: {{{job.id}: {{cpus: ..., gpus: ...}}}}, add a node, or autoscaling: true",
                 owner=OWNER,
             )
@@ -160,7 +169,7 @@ class RayExecutor(Executor):
     def _judge(self, job: StageJob, outcome: StageOutcome) -> StageOutcome | Lost:
         if self._closed and outcome.status == "failed":
             return _stopped(job)
-        return Lost(outcome.problem) if outcome.kind == WORKER_DIED else outcome
+        return Lost(outcome.problem) if outcome.kind in DEATHS else outcome
 
     def close(self) -> None:
         """Cancel the tasks, which kill their workers with all that they started, and disconnect."""

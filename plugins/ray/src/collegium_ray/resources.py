@@ -20,8 +20,9 @@ Node = Mapping[str, float]
 def wanted(config: RayConfig, job: StageJob, nodes: Iterable[Node]) -> dict[str, float]:
     """Return what a job asks for, by Ray's names; what is 0 is left out."""
     stated = config.of_stage(job.id)
-    gpus = job.launch.processes if any(node.get("GPU", 0) for node in nodes) else 0
-    return _amounts(stated, cpus=job.threads * job.launch.processes, gpus=gpus)
+    processes = job.launch.processes if job.train else 1  # a job that only evaluates is one process
+    gpus = processes if any(node.get("GPU", 0) for node in nodes) else 0
+    return _amounts(stated, cpus=job.threads * processes, gpus=gpus)
 
 
 def _amounts(stated: Resources, cpus: float, gpus: float) -> dict[str, float]:

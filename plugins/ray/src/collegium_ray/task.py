@@ -60,8 +60,8 @@ def _enter(surroundings: Mapping[str, Any], node: str) -> None:
         os.chdir(surroundings["folder"])
     except OSError as error:
         raise StoreError(
-            f"node {node} does not have the run's working directory {surroundings['folder']!r} ({error.strerror}), from "
-            "which the recipe's relative paths start",
+            f"node {node} does not have the run's working directory {surroundings['folder']!r} ({error.strerror}), "
+            "from which the recipe's relative paths start",
             fix="start the run from a folder that every node mounts at the same path",
             owner=OWNER,
         ) from error

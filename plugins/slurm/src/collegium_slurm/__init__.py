@@ -1,0 +1,1 @@
+"""The executor `slurm`: stages as jobs of a Slurm cluster."""

@@ -1,0 +1,109 @@
+"""Options, sbatch's arguments, and the script; what needs no cluster."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from collegium import PluginError
+from collegium.job import StageJob
+from collegium.plugins.registry import Registry
+from collegium_slurm.config import Request, SlurmConfig
+from collegium_slurm.executor import SlurmExecutor
+from collegium_slurm.script import arguments, script
+
+FOLDER = Path("/shared/run 1/stages/sft/slurm/job-x")
+
+
+def job(**fields):
+    base = {"id": "sft", "use": "a/b", "options": {}, "seed": 1, "domains": {}, "evaluate_on": {}, "directory": "d"}
+    return StageJob(**{**base, **fields})
+
+
+def test_the_executor_is_discovered():
+    entry = Registry.discover().find("executor", "slurm")
+    assert entry.id == "collegium-slurm/slurm"
+    assert entry.load() is SlurmExecutor
+
+
+def test_without_slurm_a_run_says_so_before_its_first_stage(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PluginError, match="sbatch, squeue, scancel not found on PATH") as caught:
+        _ = SlurmExecutor().slots
+    assert "login node" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"extra": ["constraint=a100"]}, "no argument of sbatch"),
+        ({"extra": ["--output=x"]}, "set by the executor"),
+        ({"extra": ["-N2"]}, "set by the executor"),
+        ({"extra": ["--comment=a\n#SBATCH --x"]}, "no argument of sbatch"),
+        ({"setup": ["module load cuda\nrm x"]}, "an item of its own"),
+        ({"time_minutes": 0}, "greater than or equal to 1"),
+        ({"per_stage": {"a": {"gpus": 1}}}, "Extra inputs"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(options, message):
+    with pytest.raises(ValidationError, match=message):
+        SlurmConfig(**options)
+
+
+def test_a_stages_own_entry_goes_over_patterns_and_extra_arguments_add_up():
+    config = SlurmConfig(
+        partition="gpu", extra=["--qos=low"],
+        per_stage={"teacher-math": {"gpus_per_node": 8}, "teacher-*": {"gpus_per_node": 4, "extra": ["--constraint=a"]}},
+    )  # fmt: skip
+    assert config.of_stage("sft") == Request(partition="gpu", extra=["--qos=low"])
+    expected = Request(partition="gpu", gpus_per_node=8, extra=["--qos=low", "--constraint=a"])
+    assert config.of_stage("teacher-math") == expected
+
+
+def test_arguments_say_what_the_job_needs():
+    spread = job(launch={"strategy": "fsdp2", "processes": 8, "nodes": 2}, threads=3)
+    request = Request(partition="gpu", account="me", time_minutes=90, gpus_per_node=8, memory_gb=100, extra=["-wn1"])
+    assert arguments(spread, request, "name", FOLDER) == [
+        "--job-name=name", "--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=24", "--no-requeue",
+        f"--chdir={os.getcwd()}", f"--output={FOLDER}/log.txt", "--open-mode=append", "--partition=gpu", "--account=me",
+        "--time=90", "--gpus-per-node=8", "--mem=100G", "-wn1",
+    ]  # fmt: skip
+    alone = arguments(spread.model_copy(update={"train": False}), Request(), "name", FOLDER)
+    assert "--nodes=1" in alone  # a job that only evaluates needs one node
+    assert "--cpus-per-task=3" in alone
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_the_script_is_valid_shell_and_quotes_its_paths(nodes, tmp_path):
+    launch = {"strategy": "ddp", "nodes": nodes} if nodes > 1 else {}
+    text = script(job(launch=launch), SlurmConfig(setup=["module load cuda"]), FOLDER, FOLDER.parent / "followed.txt")
+    assert "\nmodule load cuda\n" in text
+    assert f"'{FOLDER}/job.json'" in text or f"'\"'\"'{FOLDER}/job.json'\"'\"'" in text
+    assert ("srun" in text) == (nodes > 1)
+    assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
+
+
+def test_a_node_that_does_not_see_the_folder_exits_with_the_code_that_says_so():
+    text = script(job(), SlurmConfig(abandoned_minutes=0), FOLDER, FOLDER / "followed.txt")
+    assert subprocess.run(["bash"], input=text, text=True, check=False).returncode == 66
+
+
+def test_a_job_whose_run_is_gone_cancels_itself(tmp_path):
+    (tmp_path / "scancel").write_text('#!/bin/sh\necho "$@" > "$CANCELLED"; kill $PPID\n')
+    (tmp_path / "scancel").chmod(0o755)
+    (tmp_path / "sleep").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "sleep").chmod(0o755)
+    lease = tmp_path / "followed.txt"
+    lease.touch()
+    os.utime(lease, (0, 0))
+    text = script(job(), SlurmConfig(abandoned_minutes=5), tmp_path, lease)
+    watch = next(line for line in text.splitlines() if line.startswith("( while"))
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "7", "CANCELLED": str(tmp_path / "cancelled")}
+    subprocess.run(["bash"], input=f"{watch}\nwait\n", text=True, env=environment, check=False)
+    assert (tmp_path / "cancelled").read_text() == "7\n"
+    assert sys.executable in text
