@@ -24,6 +24,8 @@ class PartBuilder(Protocol):
     ) -> Judge | RewardJudge:
         """Return the component wrapped with its checks, time limit and error budget, charged to its own distribution.
 
+        Whoever builds closes it: the source does not.
+
         Args:
             use: The component, as the source's options name it.
             kind: What it is.

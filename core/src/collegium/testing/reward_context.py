@@ -28,6 +28,7 @@ class InstalledParts:
         self._registry = registry
         self.policy = policy or ErrorPolicy(budget=1.0)
         self.context = RewardContext(judges, (), self)
+        self._built: list[Judge | RewardJudge] = []
 
     @property
     def registry(self) -> Registry:
@@ -43,7 +44,16 @@ class InstalledParts:
         entry = self.registry.find(kind, use.use)
         owner, name = entry.record.distribution, entry.component.name
         component = self.registry.build(kind, use.use, use.options)
+        judge: Judge | RewardJudge
         if kind == "verifier":
-            return Judge(component, owner=owner, name=name, policy=self.policy, domain="")
-        component.prepare(replace(self.context, models=tuple(models)))
-        return RewardJudge(component, owner=owner, name=name, policy=self.policy)
+            judge = Judge(component, owner=owner, name=name, policy=self.policy, domain="")
+        else:
+            component.prepare(replace(self.context, models=tuple(models)))
+            judge = RewardJudge(component, owner=owner, name=name, policy=self.policy)
+        self._built.append(judge)
+        return judge
+
+    def close(self) -> None:
+        """Release the parts; a reward source does not close what was built for it."""
+        for judge in self._built:
+            judge.close()

@@ -1,0 +1,1 @@
+"""Rewards composed of others, rewards from rubrics, and controls of length and entropy."""
