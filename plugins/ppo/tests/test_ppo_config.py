@@ -39,6 +39,7 @@ def test_the_defaults_are_instructgpts():
     [
         ({"kl_target": 6.0, "kl_coefficient": 0}, "multiplies kl_coefficient, which is 0"),
         ({"prompts": 4, "group": 2, "minibatches": 9}, "minibatches 9 is more than the batch's 8 rollouts"),
+        ({"staleness": 1}, "ppo corrects nothing for that"),
         ({"kl_estimator": "k2"}, "kl_estimator"),
         ({"gamma": 0}, "gamma"),
         ({"gae_lambda": 1.1}, "gae_lambda"),

@@ -98,6 +98,16 @@ class PpoConfig(RolloutConfig):
         return self
 
     @model_validator(mode="after")
+    def _rollouts_are_the_policys_own(self) -> PpoConfig:
+        if self.staleness:
+            raise ConfigError(
+                f"staleness {self.staleness} lets older weights sample, and ppo corrects nothing for that",
+                fix="leave staleness out",
+                owner=OWNER,
+            )
+        return self
+
+    @model_validator(mode="after")
     def _every_minibatch_has_rollouts(self) -> PpoConfig:
         if self.minibatches > self.prompts * self.group:
             raise ConfigError(

@@ -118,7 +118,7 @@ def read_documents(path: Path) -> list[str]:
         DataError: If it cannot be read or is empty.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8").strip("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"text file {str(path)!r} cannot be read: {error}", fix="check pretraining.text", owner=OWNER

@@ -1,0 +1,326 @@
+"""The stage: it learns, resumes exactly, starts its value where it should, and refuses what it cannot use."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
+
+from collegium.errors import ConfigError
+from collegium.job import ErrorPolicy, InputArtifact, StageEvent, StageJob
+from collegium.launch_config import LaunchConfig
+from collegium.testing.ranks import run_toy_ranks
+from collegium.testing.stages import (
+    TOY_MODEL,
+    journal_of,
+    run_and_kill,
+    run_toy,
+    toy_domain,
+    toy_job,
+    toy_registry,
+    weights_of,
+)
+from collegium.testing.toy_domain import ToyVerifier
+from collegium.training.context import StageContext
+from collegium.training.distributed import World
+from collegium.training.initialise import initialise
+from collegium.training.model_spec import ModelSpec
+from collegium_ppo.pretraining import PretrainingMix
+from collegium_ppo.stage import PpoStage
+
+PPO: dict[str, Any] = {
+    "steps": 4,
+    "prompts": 32,
+    "minibatches": 2,
+    "lr": 1e-3,
+    "value_lr": 3e-3,
+    "micro_batch": 64,
+    "sampling": {"max_tokens": 6},
+}
+
+
+def ppo_job(directory: Path, start: Path, *, inputs: dict[str, Path] | None = None, **options: Any) -> StageJob:
+    edges: dict[Any, Any] = {"init_from": start, **(inputs or {})}
+    return toy_job("collegium-ppo/ppo", {**PPO, **options}, directory, domains=[toy_domain("copy")], inputs=edges)
+
+
+def state_of(job: StageJob) -> dict[str, Any]:
+    """Return the newest checkpoint."""
+    newest = max((Path(job.directory) / "checkpoints").iterdir())
+    state: dict[str, Any] = torch.load(newest / "state.pt", weights_only=True)
+    return state
+
+
+def same(one: Any, other: Any) -> bool:
+    """Compare nested states bit by bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    return bool(one == other)
+
+
+def test_the_reward_rises_the_kl_is_bounded_and_the_value_function_foresees_more(tmp_path, start):
+    job = ppo_job(tmp_path / "t", start, steps=30, prompts=128, minibatches=4)
+    before = run_toy(job.model_copy(update={"train": False, "model": str(start), "evaluate_on": job.domains}))
+    after = run_toy(job.model_copy(update={"evaluate_on": job.domains}))
+    assert after.status == "completed", after.problem
+    assert after.scores["copy"] >= max(0.85, before.scores["copy"] + 0.2)
+    rows = journal_of(job)
+    assert sum(row["reward/copy"] for row in rows[-5:]) > sum(row["reward/copy"] for row in rows[:5]) + 1
+    assert rows[0]["kl"] == pytest.approx(0, abs=1e-5)
+    assert 0.1 < max(row["kl"] for row in rows) < 5
+    assert rows[-1]["value/loss"] < 0.1 * rows[0]["value/loss"]
+    assert after.rollouts == 30 * 128
+
+
+def test_a_stronger_penalty_keeps_the_policy_nearer_to_its_reference(tmp_path, start):
+    kl = []
+    for coefficient in (0.0001, 5.0):
+        job = ppo_job(
+            tmp_path / str(coefficient) / "t", start, steps=10, prompts=64, lr=5e-4, kl_coefficient=coefficient
+        )
+        assert run_toy(job).status == "completed"
+        kl.append(sum(row["kl"] for row in journal_of(job)[-3:]) / 3)
+    assert kl[1] < 0.5 * kl[0]
+
+
+def test_an_adaptive_coefficient_grows_while_the_kl_is_above_its_target(tmp_path, start):
+    job = ppo_job(tmp_path / "t", start, steps=6, kl_target=0.01, kl_coefficient=0.1)
+    assert run_toy(job).status == "completed"
+    rows = journal_of(job)
+    for row, following in pairwise(rows):
+        error = max(-0.2, min(0.2, row["kl"] / 0.01 - 1))
+        assert following["kl/coefficient"] == pytest.approx(row["kl/coefficient"] * (1 + 0.1 * error))
+    assert rows[-1]["kl/coefficient"] > 0.1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {
+            "epochs": 2,
+            "group": 2,
+            "prompts": 16,
+            "kl_target": 1.0,
+            "kl_estimator": "k3",
+            "missing_eos": -1.0,
+            "whiten_rewards": True,
+            "entropy_coefficient": 0.01,
+            "pretraining": {"rows": 16, "weight": 0.5},
+            "schedule": "linear",
+            "warmup": 3,
+        },
+    ],
+    ids=["default", "everything"],
+)
+def test_a_killed_stage_ends_with_the_numbers_of_one_that_was_not(tmp_path, start, options):
+    whole = ppo_job(tmp_path / "whole" / "t", start, steps=7, **options)
+    killed = ppo_job(tmp_path / "killed" / "t", start, steps=7, **options).model_copy(update={"checkpoint_every": 3})
+    first = run_toy(whole)
+    assert first.status == "completed", first.problem
+    assert run_and_kill(killed, step=5) == -9
+    events: list[StageEvent] = []
+    assert run_toy(killed, events=events).status == "completed"
+    assert [event.step for event in events if event.kind == "step"] == [4, 5, 6, 7]
+    one, other = weights_of(whole), weights_of(killed)
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert journal_of(whole) == journal_of(killed)
+    states = [state_of(job) for job in (whole, killed)]
+    assert states[0]["states"]["value"]["optimizer"]
+    assert all(same(states[0][name], states[1][name]) for name in ("trainer", "states"))
+
+
+def test_the_value_starts_from_the_reward_model_that_the_edge_gives(tmp_path, start, reward_model):
+    job = ppo_job(tmp_path / "t", start, steps=1, value_lr=1e-12, inputs={"reward_models": reward_model})
+    outcome = run_toy(job)
+    assert outcome.status == "completed", outcome.problem
+    value = state_of(job)["states"]["value"]["model"]
+    expected = load_file(reward_model / "model.safetensors")
+    assert value.keys() >= expected.keys()
+    assert all(torch.allclose(value[name], weight, rtol=0, atol=1e-9) for name, weight in expected.items())
+
+
+def test_value_init_policy_leaves_the_reward_model_to_the_reward(tmp_path, start, reward_model):
+    source = {"use": "collegium-reward-model/reward-model"}
+    edges = {"reward_models": reward_model}
+    job = ppo_job(tmp_path / "t", start, steps=1, value_lr=1e-12, value_init="policy", reward=source, inputs=edges)
+    outcome = run_toy(job)
+    assert outcome.status == "completed", outcome.problem
+    head = state_of(job)["states"]["value"]["model"]["score.weight"]
+    assert not torch.allclose(head, load_file(reward_model / "model.safetensors")["score.weight"], atol=1e-3)
+    assert journal_of(job)[0]["score"] == pytest.approx(journal_of(job)[0]["reward"], rel=1e-5)
+
+
+def test_completions_cut_at_the_limit_get_the_penalty(tmp_path, start):
+    job = ppo_job(tmp_path / "t", start, steps=1, sampling={"max_tokens": 3}, missing_eos=-10.0, score_scale=10.0)
+    assert run_toy(job).status == "completed"
+    row = journal_of(job)[0]
+    assert row["truncated"] > 0.9
+    assert row["missing_eos"] == pytest.approx(row["truncated"])
+    assert row["score"] <= -10 * row["truncated"] + 10 * (1 - row["truncated"]) + 1e-5
+
+
+def test_a_pretraining_mix_keeps_what_the_texts_say(tmp_path, start):
+    text = tmp_path / "texts.txt"
+    text.write_text("fedcba=abcdef\n\nfedcba=fedcba\n")
+    losses = []
+    for weight in (None, 1.0):
+        mix = {"text": str(text), "rows": 8, "weight": weight or 1e-9}
+        job = ppo_job(tmp_path / str(weight) / "t", start, steps=8, pretraining=mix)
+        outcome = run_toy(job)
+        assert outcome.status == "completed", outcome.problem
+        losses.append([row["pretraining/loss"] for row in journal_of(job)])
+    assert losses[1][0] == pytest.approx(losses[0][0], rel=0.2)
+    assert losses[1][-1] < 0.5 * losses[0][-1]
+
+
+def test_the_mix_takes_the_domains_texts_eight_for_each_rollout(tmp_path, start, monkeypatch):
+    made: list[int] = []
+    init = PretrainingMix.__init__
+    monkeypatch.setattr(
+        PretrainingMix, "__init__", lambda self, examples, weight, rows, *rest: (made.append(rows), init(self, examples, weight, rows, *rest))[1]
+    )  # fmt: skip
+    outcome = run_toy(ppo_job(tmp_path / "t", start, steps=1, prompts=8, minibatches=2, pretraining={}))
+    assert outcome.status == "completed", outcome.problem
+    assert made == [8 * 4]
+
+
+class Mute(ToyVerifier):
+    """Fail on half of the words."""
+
+    def verify(self, completion, task):
+        if task.prompt_text[1] in "abc":
+            raise RuntimeError("cannot judge this")
+        return super().verify(completion, task)
+
+
+def test_rollouts_whose_judging_failed_are_left_out(tmp_path, start, monkeypatch):
+    monkeypatch.setattr("collegium.testing.toy_domain.ToyVerifier", Mute)
+    job = ppo_job(tmp_path / "t", start).model_copy(update={"errors": ErrorPolicy(budget=1.0)})
+    outcome = run_toy(job)
+    assert outcome.status == "completed", outcome.problem
+    for row in journal_of(job):
+        assert 0.1 < row["verdicts/error"] < 0.9
+        assert row["score"] == pytest.approx(row["reward"])
+
+
+def test_a_quarantined_domain_no_longer_moves_either_model(tmp_path, start, monkeypatch):
+    class Dead(ToyVerifier):
+        def verify(self, completion, task):
+            raise RuntimeError("dead")
+
+    monkeypatch.setattr("collegium.testing.toy_domain.ToyVerifier", Dead)
+    job = ppo_job(tmp_path / "t", start).model_copy(update={"errors": ErrorPolicy(on_exceeded="quarantine")})
+    outcome = run_toy(job)
+    assert outcome.status == "completed", outcome.problem
+    assert "loss" not in journal_of(job)[-1]
+    assert state_of(job)["states"]["value"]["steps"] == 0
+
+
+def problem(job: StageJob) -> str:
+    outcome = run_toy(job)
+    assert outcome.status == "failed"
+    assert outcome.problem is not None
+    assert outcome.problem.count("fix:") == 1
+    return f"{outcome.kind}: {outcome.problem}"
+
+
+def test_what_the_stage_would_not_use_is_refused(tmp_path, start, reward_model):
+    said = problem(ppo_job(tmp_path / "a", start, value_init="reward-model"))
+    assert said.startswith("ConfigError: stage 'a' has value_init: reward-model, and no reward model to start from")
+    said = problem(ppo_job(tmp_path / "b", start, value_init="policy", inputs={"reward_models": reward_model}))
+    assert "neither its reward nor value_init: policy reads one" in said
+    said = problem(ppo_job(tmp_path / "c", start, kl_coefficient=0, inputs={"reference": start}))
+    assert "kl_coefficient 0 reads none" in said
+    said = problem(ppo_job(tmp_path / "d", start, inputs={"reward_models": start}))
+    assert said.startswith("PolicyError: the value function cannot start from")
+
+
+@pytest.mark.parametrize("edge", ["reference", "reward_models"])
+def test_another_tokenizer_is_refused(tmp_path, start, edge):
+    other = initialise(ModelSpec(**{**TOY_MODEL, "tokenizer": {"characters": "~#abcdef="}}), 0)
+    other.save(tmp_path / "other")
+    if edge == "reward_models":
+        other.model.config.num_labels = 1
+        model = AutoModelForSequenceClassification.from_config(other.model.config)
+        model.save_pretrained(tmp_path / "other")
+    said = problem(ppo_job(tmp_path / "t", start, inputs={edge: tmp_path / "other"}))
+    assert "has another tokenizer than the policy" in said
+
+
+def test_texts_that_cannot_be_used_are_refused(tmp_path, start):
+    domain = toy_domain("copy")
+    heldout = toy_registry().build("task", domain.task.use, domain.task.options).tasks("heldout")[0].prompt_text
+    cases = {"leak.txt": ("abc\n\n" + heldout + "abc", "held-out prompt"), "empty.txt": (" \n\n ", "is empty")}
+    for index, (name, (text, said)) in enumerate(cases.items()):
+        (tmp_path / name).write_text(text)
+        job = ppo_job(tmp_path / str(index), start, pretraining={"text": str(tmp_path / name)})
+        assert said in problem(job)
+    assert "cannot be read" in problem(ppo_job(tmp_path / "x", start, pretraining={"text": str(tmp_path / "none")}))
+
+
+def test_deepspeed_which_holds_one_model_is_refused(tmp_path, start):
+    job = ppo_job(tmp_path / "t", start)
+    context = StageContext(job, toy_registry(), lambda event: None)
+    context.world = World(launch=LaunchConfig(strategy="zero2"))
+    with pytest.raises(
+        ConfigError, match="trains two models, policy and value function, and strategy 'zero2' holds one"
+    ):
+        PpoStage(job.options).run(context)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_two_ranks_do_what_one_process_does(tmp_path, start, reward_model, strategy):
+    options = {"steps": 3, "pretraining": {"rows": 6, "weight": 1.0}, "micro_batch": 8, "entropy_coefficient": 0.01}
+    one, two = (
+        ppo_job(tmp_path / name / "t", start, inputs={"reward_models": reward_model}, **options)
+        for name in ("one", "two")
+    )
+    assert run_toy(one).status == "completed"
+    outcome = run_toy_ranks(two.model_copy(update={"launch": LaunchConfig(strategy=strategy, processes=2)}))
+    assert outcome.status == "completed", outcome.problem
+    for mine, theirs in zip(journal_of(one), journal_of(two), strict=True):
+        assert theirs == pytest.approx(mine, rel=2e-3, abs=2e-4)
+    alone, together = state_of(one), state_of(two)
+    for weights, others in (
+        (alone["trainer"]["model"], together["trainer"]["model"]),
+        (alone["states"]["value"]["model"], together["states"]["value"]["model"]),
+    ):
+        for name, weight in weights.items():
+            torch.testing.assert_close(others[name], weight, atol=2e-4, rtol=1e-2)
+    assert alone["states"]["value"]["steps"] == together["states"]["value"]["steps"] == 6
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_two_ranks_goes_on_in_one_process(tmp_path, start):
+    job = ppo_job(tmp_path / "t", start, steps=4).model_copy(update={"checkpoint_every": 2})
+    ranks = job.model_copy(update={"launch": LaunchConfig(strategy="fsdp2", processes=2)})
+    assert run_toy_ranks(ranks).status == "completed"
+    rows = journal_of(job)
+    newest = max((Path(job.directory) / "checkpoints").iterdir())
+    for file in newest.iterdir():
+        file.unlink()
+    newest.rmdir()
+    events: list[StageEvent] = []
+    outcome = run_toy(job.model_copy(update={"train": True}), events=events)
+    assert outcome.status == "completed", outcome.problem
+    assert [event.step for event in events if event.kind == "step"] == [3, 4]
+    for mine, theirs in zip(journal_of(job), rows, strict=True):
+        assert mine == pytest.approx(theirs, rel=2e-3, abs=2e-4)
+
+
+def test_the_reference_is_the_one_that_the_recipe_names(tmp_path, start):
+    other = initialise(ModelSpec(**TOY_MODEL), 9)
+    other.save(tmp_path / "other")
+    job = ppo_job(tmp_path / "t", start, steps=1)
+    named = [InputArtifact(source="other", path=str(tmp_path / "other"))]
+    assert run_toy(job.model_copy(update={"inputs": {**job.inputs, "reference": named}})).status == "completed"
+    assert journal_of(job)[0]["kl"] > 1
