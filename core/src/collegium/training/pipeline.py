@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +20,10 @@ from typing import Any
 import torch
 
 from collegium.errors import ConfigError
+from collegium.kinds.adaptive import Adaptive
 from collegium.kinds.loss import Loss
 from collegium.training.batch import RolloutBatch
 from collegium.training.distributed import within, world
-from collegium.training.rollout_config import RolloutConfig
 from collegium.training.rollout_state import decode, encode
 from collegium.training.rollouts import RolloutCollector, Rollouts
 from collegium.training.scoring import Scorer
@@ -50,14 +50,14 @@ class RolloutPipeline:
     Args:
         collector: Makes the rollouts.
         scorer: Its teachers score them, and it compares engine and trainer.
-        loss: Checked for a correction, where rollouts are stale.
+        loss: Where rollouts are stale, it has to correct for that.
 
     Raises:
-        ConfigError: If rollouts would be stale and the loss takes them for the policy's own.
+        ConfigError: If rollouts would be stale, and the loss takes them for the policy's own or the reward adapts.
     """
 
     def __init__(self, collector: RolloutCollector, scorer: Scorer, loss: Loss) -> None:
-        check_correction(loss, collector.config)
+        check_ahead(collector, loss)
         self.collector = collector
         self.scorer = scorer
         self._ahead = _Ahead(collector, scorer) if collector.config.staleness else None
@@ -116,7 +116,7 @@ class _Ahead:
         self._publish(step - 1)
         if not self.scorer.shook_hands:
             self._shake_hands(step - 1)
-        self._wait(lambda: step in self._made)
+        self._wait_for(step)
         with self._changed:
             return self._made.pop(step)
 
@@ -132,8 +132,7 @@ class _Ahead:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rollouts that wait for training, once all are made that earlier weights have to sample."""
-        last = min(self.total, self._version + 1 + self.lag)
-        self._wait(lambda: self._next > last)
+        self._wait_for(min(self.total, self._version + 1 + self.lag))
         return {"waiting": [encode(made.rollouts, self.collector.tasks) for _, made in sorted(self._made.items())]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -165,17 +164,17 @@ class _Ahead:
         """Compare engine and trainer on the first rollouts that have the trainer's weights of this moment."""
         first = 1 if version == 0 else version + 1 + self.lag
         for step in range(first, min(self.total, version + 1 + self.lag) + 1):
-            self._wait(lambda step=step: self._next > step)
+            self._wait_for(step)
             batch = self._made[step].batch
             if batch is not None:
                 self.scorer.shake_hands(batch)
                 return
 
-    def _wait(self, until: Callable[[], bool]) -> None:
-        """Wait for the thread; what ended it is raised here."""
+    def _wait_for(self, step: int) -> None:
+        """Wait until a step's rollouts are made; what ended the thread before that is raised here."""
         with self._changed:
-            self._changed.wait_for(lambda: until() or self._error is not None)
-            if not until() and self._error is not None:
+            self._changed.wait_for(lambda: self._next > step or self._error is not None)
+            if self._next <= step and self._error is not None:
                 raise self._error
 
     # What the thread does
@@ -225,20 +224,32 @@ class _Ahead:
             yield
             return
         torch.cuda.set_device(self.collector.policy.device)
-        with torch.cuda.stream(torch.cuda.Stream()):
+        with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]  # torch
             yield
 
 
-def check_correction(loss: Loss, config: RolloutConfig) -> None:
-    """Refuse stale rollouts for a loss that takes them for the policy's own.
+def check_ahead(collector: RolloutCollector, loss: Loss) -> None:
+    """Refuse what would be wrong with stale rollouts.
 
     Raises:
-        ConfigError: If the loss weighs sampled tokens by an advantage and does not read who sampled them.
+        ConfigError: If the loss weighs sampled tokens by an advantage and does not read who sampled them, or the reward
+            source adapts from step to step: it would judge rollouts of a step that has not come.
     """
-    if config.staleness and "advantage" in loss.needs and "behaviour" not in loss.needs:
+    staleness = collector.config.staleness
+    if not staleness:
+        return
+    if "advantage" in loss.needs and "behaviour" not in loss.needs:
         raise ConfigError(
-            f"staleness {config.staleness} lets older weights sample, and the loss {type(loss).__name__} has no "
-            "importance correction: its gradient would be that of another policy",
+            f"staleness {staleness} lets older weights sample, and the loss {type(loss).__name__} has no importance "
+            "correction: its gradient would be that of another policy",
             fix="set the loss's correction, such as loss: {use: clipped, importance: tis}, or staleness: 0",
+            owner="collegium",
+        )
+    source = None if collector.reward is None else collector.reward.source
+    if source is not None and type(source).after_step is not Adaptive.after_step:
+        raise ConfigError(
+            f"staleness {staleness} judges rollouts before their step, and the reward {type(source).__name__} changes "
+            "from step to step",
+            fix="use a reward that does not, or staleness: 0",
             owner="collegium",
         )

@@ -46,8 +46,8 @@ def _encode_group(group: Group, known: Mapping[tuple[str, str], Task]) -> dict[s
     task = group.samples[0].task
     if known.get((task.domain, task.id)) != task:
         raise PluginError(
-            f"the sampler drew task {task.id!r} of domain {task.domain!r}, and the domain's training task of that id is "
-            "another or none: a checkpoint cannot name the rollouts that wait for training",
+            f"the sampler drew task {task.id!r} of domain {task.domain!r}, and the domain's training task of that id "
+            "is another or none: a checkpoint cannot name the rollouts that wait for training",
             fix="give every task of a source an id of its own, and draw the tasks as they are; or staleness: 0",
         )
     return {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from collegium.errors import EngineError, PluginError
+from collegium.errors import ConfigError, EngineError, PluginError
 from collegium.judge import RewardJudge
 from collegium.kinds.engine import Engine, Generation, SamplingParams
 from collegium.kinds.sampler import Sampler
@@ -85,7 +85,15 @@ class RolloutCollector:
         Raises:
             EngineError: If the engine returns something malformed.
             VerifierError: If a verifier or the reward source spends its error budget.
+            ConfigError: If rollouts shall run ahead of training, which takes a `RolloutPipeline`.
         """
+        if self.config.staleness:
+            raise ConfigError(
+                f"stage {self.context.job.id!r} has staleness {self.config.staleness} and makes its rollouts in turn "
+                "with training",
+                fix="set staleness: 0",
+                owner=self.context.job.use.rpartition("/")[0],
+            )
         self.engine.sync(self.policy, step - 1)
         rollouts = self.draw(step)
         self.report(rollouts)
