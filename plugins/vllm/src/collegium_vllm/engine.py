@@ -73,21 +73,26 @@ class SyncedEngine(Engine):
         requests = [
             Request(tuple(prompt), sampling, seed, self._stop_ids) for prompt, seed in zip(prompts, seeds, strict=True)
         ]
+        self._version = None  # for as long as it may fail
         answers = runtime.complete(requests)
         if len(answers) != len(requests):
             raise engine_error(f"vLLM returned {len(answers)} answers to {len(requests)} prompts", fix="report it")
         if self.config.sleep_between:
             runtime.sleep()
             self._asleep = True
+        self._version = version
         return [generation_of(each, answer, version) for each, answer in zip(requests, answers, strict=True)]
 
     def close(self) -> None:
         """Stop vLLM, if this engine started it; a later `sync` starts it again."""
         runtime, self._runtime, self._version = self._runtime, None, None
+        self._asleep = False
         if runtime is not None:
             runtime.close()
 
     def _started(self, policy: LanguageModel) -> Runtime:
+        if self._runtime is not None and not self._runtime.is_usable():
+            self.close()
         if self._runtime is None:
             self._runtime = self.start(policy)
             self._runtime.description.check_sleep(wanted=self.config.sleep_between)

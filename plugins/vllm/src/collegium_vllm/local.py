@@ -40,7 +40,8 @@ class LocalRuntime:
 
     def __init__(self, config: VllmConfig, policy: LanguageModel) -> None:
         self._device = policy.device
-        self._in_process = config.tensor_parallel_size == 1 and _stays_in_process(on_cpu=policy.device.type == "cpu")
+        self._usable = True
+        self._in_process = _stays_in_process(on_cpu=policy.device.type == "cpu") and config.tensor_parallel_size == 1
         self._joined = dist.is_initialized()
         with self._calling("start"), _own_threads():
             vllm: Any = importlib.import_module("vllm")  # by name, for it is optional; after the environment is set
@@ -53,6 +54,10 @@ class LocalRuntime:
             except BaseException:
                 self.close()
                 raise
+
+    def is_usable(self) -> bool:
+        """Tell whether no call has failed: requests of that one may be left in vLLM's queue."""
+        return self._usable
 
     def load(self, weights: Iterator[tuple[str, Tensor]]) -> None:
         """Hand the trainer's tensors over; vLLM copies them into its own."""
@@ -103,6 +108,7 @@ class LocalRuntime:
         except CollegiumError:
             raise
         except Exception as error:
+            self._usable = False
             raise engine_error(
                 f"vLLM could not {what}: {type(error).__name__}: {error}",
                 fix="see the lines above it in the stage's log; `collegium resume` goes on from the last checkpoint",

@@ -91,6 +91,9 @@ class Runtime(Protocol):
 
     description: Description
 
+    def is_usable(self) -> bool:
+        """Tell whether it still runs, with nothing of a failed call left in it."""
+
     def load(self, weights: Iterator[tuple[str, Tensor]]) -> None:
         """Replace the weights, in place, by these, given in the engine's precision; forget what others have cached."""
 

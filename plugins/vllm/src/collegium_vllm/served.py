@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -28,7 +29,7 @@ from collegium_vllm.server_process import ServerProcess, free_port
 from collegium_vllm.settings import arguments, set_environment
 from collegium_vllm.transfer import files_of
 
-END_S = 10.0
+END_S = 5.0
 """Seconds in which a server that is about to end does so after a request has failed."""
 HOW_TO_SERVE = (
     "start it, with collegium-vllm installed beside vLLM, as VLLM_SERVER_DEV_MODE=1 "
@@ -58,10 +59,19 @@ class ServedRuntime:
             self.close()
             raise
 
+    def is_usable(self) -> bool:
+        """Tell whether the server still runs; of one by URL that is not known."""
+        return self._process is None or not self._process.has_ended()
+
     def load(self, weights: Iterator[tuple[str, Tensor]]) -> None:
         """Pass the weights through files."""
         with files_of(weights, self._config.transfer_dir) as files:
-            self._client.call_workers("collegium_load", files)
+            said = self._client.call_workers("collegium_load", files)
+        if any(each != {"missing": []} for each in said):
+            raise engine_error(
+                f"the server did not read the weights in {str(Path(files[0]).parent)!r}: {str(said)[:300]}",
+                fix="trainer and server must both see transfer_dir: give a folder that they share",
+            )
         self._client.reset_prefix_cache()
 
     def figures(self) -> Sequence[WorkerFigures]:
@@ -109,6 +119,8 @@ class VllmServerEngine(SyncedEngine):
     """Sample with a vLLM server, which all ranks share."""
 
     Config = VllmServerConfig
+    network: ClassVar[bool] = True
+    writes_files: ClassVar[bool] = True
     served = True
 
     def start(self, policy: LanguageModel) -> ServedRuntime:

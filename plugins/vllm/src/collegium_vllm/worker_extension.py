@@ -6,6 +6,7 @@ It runs in vLLM's process, which may be a server's on another machine: nothing h
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,9 +38,12 @@ class CollegiumWorker:
             "tensor_parallel_size": int(self.vllm_config.parallel_config.tensor_parallel_size),
         }
 
-    def collegium_load(self, files: Sequence[str]) -> None:
-        """Replace the weights, in place, by those in safetensors files."""
+    def collegium_load(self, files: Sequence[str]) -> dict[str, list[str]]:
+        """Replace the weights, in place, by those in safetensors files; return which of these are not here, if any."""
+        if missing := [file for file in files if not Path(file).is_file()]:
+            return {"missing": missing}
         self.reload_weights(weights_iterator=_read(files))  # type: ignore[attr-defined]  # vLLM's worker has it
+        return {"missing": []}
 
     @torch.no_grad()
     def collegium_figures(self) -> dict[str, list[float]]:
@@ -69,7 +73,9 @@ def held_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         seen.add(id(module))
         for name, weight in module.named_parameters(recurse=False):
             packed = hasattr(module, "cpu_linear") and name == "weight" and (is_head or not weight.numel())
-            yield f"{path}.{name}", unpacked(module) if packed else weight
+            held = unpacked(module) if packed else weight
+            shard = getattr(module, "shard_indices", None)  # of a vocabulary: rows that pad it may hold anything
+            yield f"{path}.{name}", held if shard is None else held[: shard.num_org_elements]
 
 
 def unpacked(module: Any) -> Tensor:
