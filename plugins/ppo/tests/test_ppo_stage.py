@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import json
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,33 @@ def test_a_quarantined_domain_no_longer_moves_either_model(tmp_path, start, monk
     assert state_of(job)["states"]["value"]["steps"] == 0
 
 
+def test_a_reward_model_trained_on_preferences_teaches_the_policy_and_its_value_function(tmp_path, start):
+    words = ["".join(letters) for letters in product("abcdef", repeat=3) if letters[0] != letters[2]]
+    domain = toy_domain("copy")
+    tasks = toy_registry().build("task", domain.task.use, domain.task.options).tasks("heldout")
+    heldout = {task.prompt_text for task in tasks}
+    rows = [{"prompt": f"#{word}=", "chosen": word, "rejected": word[::-1]} for word in words]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows if row["prompt"] not in heldout))
+    options = {"data": [str(file)], "steps": 100, "lr": 3e-3, "batch": 32}
+    learnt = toy_job(
+        "collegium-reward-model/reward-model", options, tmp_path / "rm", domains=[], inputs={"init_from": start}
+    )
+    assert run_toy(learnt).metrics["heldout/accuracy"] > 0.95
+    options = {"steps": 25, "prompts": 128, "minibatches": 4, "lr": 5e-4, "value_lr": 1e-3}
+    source = {"use": "collegium-reward-model/reward-model"}
+    edges = {"reward_models": Path(learnt.directory) / "output" / "model"}
+    job = ppo_job(tmp_path / "t", start, reward=source, inputs=edges, **options)
+    before = run_toy(job.model_copy(update={"train": False, "model": str(start), "evaluate_on": job.domains}))
+    after = run_toy(job.model_copy(update={"evaluate_on": job.domains}))
+    assert after.status == "completed", after.problem
+    assert after.scores["copy"] > before.scores["copy"] + 0.1  # the verifier, which it was not trained on
+    journal = journal_of(job)
+    assert sum(row["score"] for row in journal[-5:]) / 5 > journal[0]["score"] + 2
+    assert sum(row["value/explained_variance"] for row in journal[-5:]) / 5 > 0.1
+    assert journal[-1]["kl"] < 5
+
+
 def problem(job: StageJob) -> str:
     outcome = run_toy(job)
     assert outcome.status == "failed"
@@ -324,3 +352,24 @@ def test_the_reference_is_the_one_that_the_recipe_names(tmp_path, start):
     named = [InputArtifact(source="other", path=str(tmp_path / "other"))]
     assert run_toy(job.model_copy(update={"inputs": {**job.inputs, "reference": named}})).status == "completed"
     assert journal_of(job)[0]["kl"] > 1
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("value_init", ["reward-model", "policy"])
+def test_adapters_in_both_models_resume_exactly(tmp_path, start, reward_model, value_init):
+    pytest.importorskip("peft")
+    options = {"steps": 5, "adapter": {"rank": 4}, "value_init": value_init, "lr": 5e-3}
+    source = {"use": "collegium-reward-model/reward-model"}
+    whole, killed = (
+        ppo_job(tmp_path / name / "t", start, inputs={"reward_models": reward_model}, reward=source, **options)
+        for name in ("whole", "killed")
+    )
+    killed = killed.model_copy(update={"checkpoint_every": 2})
+    outcome = run_toy(whole)
+    assert outcome.status == "completed", outcome.problem
+    assert run_and_kill(killed, step=3) == -9
+    assert run_toy(killed).status == "completed"
+    assert journal_of(whole) == journal_of(killed)
+    assert all(same(state_of(whole)[name], state_of(killed)[name]) for name in ("trainer", "states"))
+    assert any("lora" in name for name in state_of(whole)["states"]["value"]["model"])
+    assert "score.weight" in state_of(whole)["states"]["value"]["model"]
