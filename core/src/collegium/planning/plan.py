@@ -223,6 +223,8 @@ class _Planner:
 
     def _check_launch(self, node: StageNode, config: StageConfig, entry: Entry) -> None:
         """Let a stage that knows no ranks run in one process, unless the recipe asks for ranks for it by name."""
+        if what := config.launch_problem(node.launch):
+            self.problem((*node.path, "launch"), what, "change the stage's launch", entry.record.distribution)
         if config.distributed or node.launch.strategy == "single":
             return
         if node.own_launch:

@@ -17,6 +17,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from collegium.errors import PolicyError
 from collegium.training.distributed import World
 from collegium.training.language_model import LanguageModel
+from collegium.training.layers import decoder_layers
 from collegium.training.optimizer_config import OptimizerConfig
 from collegium.training.strategy import OptimizerState, adamw, apply, low_precision, named_trained, trained
 
@@ -45,7 +46,8 @@ class FullyShard:
 
     def _shard(self, policy: LanguageModel, precision: torch.dtype | None) -> FSDPModule:
         mesh = init_device_mesh(policy.device.type, (self.world.size,))
-        offload = CPUOffloadPolicy() if self.world.launch.offload != "none" else OffloadPolicy()
+        offloads = self.world.launch.offload != "none"
+        offload = CPUOffloadPolicy(pin_memory=policy.device.type == "cuda") if offloads else OffloadPolicy()
         mixed = MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=torch.float32)
         for layer in decoder_layers(policy.model):
             fully_shard(layer, mesh=mesh, mp_policy=mixed, offload_policy=offload)
@@ -86,6 +88,11 @@ class FullyShard:
             yield name, _whole(weight)
 
     @torch.no_grad()
+    def trained_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the trained weights, whole, one at a time."""
+        yield from ((name, _whole(weight)) for name, weight in named_trained(self.policy))
+
+    @torch.no_grad()
     def optimizer_state(self) -> OptimizerState:
         """Return the optimizer's state, whole."""
         return {
@@ -98,28 +105,14 @@ class FullyShard:
     def load(self, weights: Mapping[str, Tensor], optimizer: OptimizerState) -> None:
         """Take weights and optimizer state."""
         for name, weight in self.policy.model.state_dict().items():
-            weight.copy_(_like(weights[name], weight))
+            if name in weights:
+                weight.copy_(_like(weights[name], weight))
         for name, weight in named_trained(self.policy):
             if name in optimizer:
                 self.optimizer.state[weight] = {
                     key: value.clone() if key == "step" else _like(value, weight)
                     for key, value in optimizer[name].items()
                 }
-
-
-def decoder_layers(model: nn.Module) -> list[nn.Module]:
-    """Return a model's layers: the members of its longest list of modules of one class.
-
-    Raises:
-        PolicyError: If there is no such list.
-    """
-    lists = [list(module) for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
-    alike = [each for each in lists if len({type(layer) for layer in each}) == 1]
-    if not alike:
-        raise PolicyError(
-            f"{type(model).__name__} has no list of decoder layers to split", fix="use the strategy ddp or zero3"
-        )
-    return max(alike, key=lambda each: sum(weight.numel() for layer in each for weight in layer.parameters()))
 
 
 def _whole(value: Tensor) -> Tensor:

@@ -6,10 +6,10 @@ Shapes: ``B`` sequences, ``T`` tokens, ``N`` trained tokens in row-major mask or
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ from collegium.training.logprobs import scatter_to_tokens, token_logprobs
 from collegium.training.packing_probe import keeps_apart
 from collegium.training.shared_prompts import share_prompts
 from collegium.training.tokenizers import TokenizerIdentity, end_of_sequence
+
+if TYPE_CHECKING:
+    from collegium.training.adapter import Adapter
 
 __all__ = ["ForwardPass", "LanguageModel", "Shards", "TokenizerIdentity"]
 
@@ -69,6 +72,9 @@ class Shards(Protocol):
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Yield every weight, whole, by its name in the model; every rank must take part to the end."""
 
+    def trained_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the weights that are trained in the same way."""
+
 
 class LanguageModel:
     """A causal language model and its tokenizer.
@@ -87,6 +93,8 @@ class LanguageModel:
         """The precision of the layers' numbers, and so of attention masks."""
         self.shards: Shards | None = None
         """Who has the weights' whole form, where the model itself does not."""
+        self.adapter: Adapter | None = None
+        """What is trained in place of the whole model."""
         self._replica: LanguageModel | None = None
 
     @classmethod
@@ -293,14 +301,17 @@ class LanguageModel:
             )
 
     def save(self, path: str | Path, weights: dict[str, Tensor] | None = None) -> None:
-        """Write model and tokenizer to a folder that `load` and `from_pretrained` read.
+        """Write model and tokenizer to a folder that `load` and `from_pretrained` read; an adapter is merged.
 
         Args:
             path: The folder.
             weights: What `state_dict` gave; needed where training has split the weights over ranks.
         """
+        if weights is None and self.adapter is not None:
+            weights = self.state_dict()
         if weights is not None:  # a tied head is not written twice
-            kept = dict(self.model.named_parameters()).keys() | dict(self.model.named_buffers()).keys()
+            own = [name for name, _ in (*self.model.named_parameters(), *self.model.named_buffers())]
+            kept = set(own if self.adapter is None else map(self.adapter.plain_name, own))
             weights = {name: weight for name, weight in weights.items() if name in kept}
         self.model.save_pretrained(str(path), state_dict=weights)
         self.tokenizer.save_pretrained(str(path))
@@ -310,24 +321,41 @@ class LanguageModel:
     def named_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Yield every weight by its Hugging Face name, detached and whole, a head that is tied to the embeddings too.
 
-        Where training has split the weights over ranks, every rank must iterate to the end.
+        They are those of the plain model: an adapter is merged into them. Where training has split the weights over
+        ranks, every rank must iterate to the end.
         """
-        if self.shards is not None:
-            yield from self.shards.full_weights()
-        else:
-            yield from ((name, weight.detach()) for name, weight in self.model.state_dict().items())
+        own = self.model.state_dict().items() if self.shards is None else self.shards.full_weights()
+        yield from ((name, weight.detach()) for name, weight in self._plain(own))
+
+    def _plain(self, weights: Iterable[tuple[str, Tensor]]) -> Iterable[tuple[str, Tensor]]:
+        return weights if self.adapter is None else self.adapter.merged(weights)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return every weight, whole, in main memory; every rank must take part where the weights are split."""
-        return {name: weight.to("cpu", copy=True) for name, weight in self.named_weights()}
+        with torch.no_grad():
+            return {name: weight.to("cpu", copy=True) for name, weight in self.named_weights()}
+
+    def checkpoint(self) -> dict[str, Tensor]:
+        """Return what training goes on from, by name in the model: `state_dict`, or the trained weights of an adapter.
+
+        Every rank must take part where the weights are split.
+        """
+        if self.adapter is None:
+            return self.state_dict()
+        if self.shards is not None:
+            own = self.shards.trained_weights()
+        else:
+            own = ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
+        return {name: weight.detach().to("cpu", copy=True) for name, weight in own}
 
     @torch.no_grad()
     def whole(self) -> LanguageModel:
-        """Return a model with the weights of this moment that any one rank may run.
+        """Return a plain model with the weights of this moment that any one rank may run.
 
-        It is this one where no rank's weights are split; else a copy, which the next call brings up to date.
+        It is this one, unless ranks have split its weights or it has an adapter: then it is a copy, which the next call
+        brings up to date.
         """
-        if self.shards is None or not self.shards.splits_weights:
+        if self.adapter is None and (self.shards is None or not self.shards.splits_weights):
             return self
         if self._replica is None:
             self._replica = self.replica()
@@ -335,7 +363,7 @@ class LanguageModel:
         return self._replica
 
     def replica(self) -> LanguageModel:
-        """Return a frozen model of the same architecture on the same device, its weights yet to be loaded."""
+        """Return a frozen plain model of the same architecture on the same device, its weights yet to be loaded."""
         make: Any = AutoModelForCausalLM.from_config
         model = make(copy.deepcopy(self.model.config), dtype=self.model.dtype)
         model.generation_config = copy.deepcopy(self.model.generation_config)

@@ -7,6 +7,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from collegium.kinds.stage import StageConfig
+from collegium.launch_config import LaunchConfig
+from collegium.training.lora_config import LoraConfig
 
 
 class OptimizerConfig(StageConfig):
@@ -28,3 +30,18 @@ class OptimizerConfig(StageConfig):
     """Norm to which a step's gradient is clipped."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of the layers' numbers; weights are updated, and kept by the optimizer, in float32."""
+    adapter: LoraConfig | None = None
+    """An adapter that is trained in place of the whole model."""
+
+    def launch_problem(self, launch: LaunchConfig) -> str | None:
+        """Say why the stage cannot be launched so; None if it can."""
+        if self.adapter is not None and self.adapter.quantise != "none" and launch.strategy not in ("single", "ddp"):
+            return (
+                f"adapter.quantise {self.adapter.quantise} packs weights in a form that {launch.strategy} cannot "
+                "handle; expected the strategy single or ddp"
+            )
+        if launch.compile and launch.strategy == "zero3":
+            return (
+                "launch.compile cannot trace zero3, which fetches weights inside the layers; expected another strategy"
+            )
+        return None

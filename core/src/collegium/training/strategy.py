@@ -17,8 +17,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from collegium.errors import ConfigError
 from collegium.training.distributed import World
 from collegium.training.language_model import ForwardPass, LanguageModel
+from collegium.training.layers import compile_layers, recompute_layers
 from collegium.training.optimizer_config import OptimizerConfig
 
 OptimizerState = dict[str, dict[str, Tensor]]
@@ -47,7 +49,7 @@ class Strategy(Protocol):
         """Return the optimizer's state, whole, in main memory."""
 
     def load(self, weights: Mapping[str, Tensor], optimizer: OptimizerState) -> None:
-        """Take weights and optimizer state as `LanguageModel.state_dict` and `optimizer_state` gave them."""
+        """Take weights and optimizer state as `LanguageModel.checkpoint` and `optimizer_state` gave them."""
 
 
 class Replicated:
@@ -99,7 +101,9 @@ class Replicated:
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor], optimizer: OptimizerState) -> None:
         """Take weights and optimizer state."""
-        self.policy.model.load_state_dict(weights)
+        for name, weight in self.policy.model.state_dict().items():
+            if name in weights:
+                weight.copy_(weights[name])
         for name, weight in named_trained(self.policy):
             if name in optimizer:
                 self.optimizer.state[weight] = {
@@ -109,11 +113,22 @@ class Replicated:
 
 
 def make_strategy(policy: LanguageModel, config: OptimizerConfig, world: World) -> Strategy:
-    """Return the strategy that the stage's launch configuration names."""
+    """Return the strategy that the stage's launch configuration names.
+
+    Raises:
+        ConfigError: If the options cannot be launched so.
+    """
     name = world.launch.strategy
+    if problem := config.launch_problem(world.launch):
+        raise ConfigError(problem, fix="change the stage's launch")
+    if config.adapter is not None:
+        from collegium.training.adapter import Adapter
+
+        policy.adapter = Adapter(policy, config.adapter, low_precision(config))
+    if world.launch.compile:
+        compile_layers(policy.model)
     if world.launch.gradient_checkpointing:
-        policy.model.gradient_checkpointing_enable({"use_reentrant": False})
-        policy.model.train()  # transformers checkpoints in training mode only
+        recompute_layers(policy.model)
     if name in ("single", "ddp"):
         return Replicated(policy, config, world)
     if name == "fsdp2":

@@ -12,7 +12,7 @@ from collegium.errors import PolicyError
 from collegium.training.distributed import world
 from collegium.training.language_model import LanguageModel
 from collegium.training.optimizer_config import OptimizerConfig
-from collegium.training.strategy import make_strategy
+from collegium.training.strategy import make_strategy, named_trained
 
 LossOf: TypeAlias = Callable[[], Tensor]
 """Runs a micro-batch's forward pass and returns its share of the loss."""
@@ -95,15 +95,25 @@ class Trainer:
         return number
 
     def state_dict(self) -> dict[str, Any]:
-        """Return weights, optimizer and the schedule's position; whole, so that any strategy can go on from them."""
+        """Return trained weights, optimizer and the schedule's position; whole, so any strategy goes on from them."""
         return {
-            "model": self.policy.state_dict(),
+            "model": self.policy.checkpoint(),
             "optimizer": self.strategy.optimizer_state(),
             "steps": self.steps,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore what `state_dict` gave.
+
+        Raises:
+            PolicyError: If it has not all weights that are trained.
+        """
+        missing = sorted({name for name, _ in named_trained(self.policy)} - state["model"].keys())
+        if missing:
+            raise PolicyError(
+                f"the checkpoint lacks {len(missing)} trained weights, such as {missing[0]!r}",
+                fix="delete the stage's checkpoints; it then starts anew",
+            )
         self.strategy.load(state["model"], state["optimizer"])
         self.steps = int(state["steps"])
 

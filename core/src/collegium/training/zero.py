@@ -5,8 +5,12 @@ Source: ZeRO (arXiv 1910.02054); offload: ZeRO-Offload (arXiv 2101.06840).
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
@@ -25,6 +29,9 @@ from collegium.training.language_model import LanguageModel
 from collegium.training.optimizer_config import OptimizerConfig
 from collegium.training.strategy import MOMENTS, OptimizerState, adamw, low_precision, named_trained
 
+STALE_S = 600
+"""Seconds after which the lock of a build is that of a process which died."""
+
 
 class Zero:
     """The strategies ``zero1``, ``zero2`` and ``zero3``.
@@ -41,16 +48,21 @@ class Zero:
                 f"the strategy {world.launch.strategy!r} needs DeepSpeed, which is not installed",
                 fix="DS_BUILD_OPS=0 pip install --no-build-isolation 'collegium[deepspeed]'",
             )
+        use_own_extensions()
         self.policy = policy
         self.world = world
         self.splits_weights = world.launch.strategy == "zero3"
         _ = policy.vocabulary, policy.width, policy.can_pack(2)
         policy.compute_dtype = low_precision(config) or policy.model.dtype
+        buffers = {name: buffer.clone() for name, buffer in policy.model.named_buffers()}
+        self._frozen = frozen(policy) if config.precision != "float32" else {}
         self.accelerator = accelerator_for(config, world, on_cpu=policy.device.type == "cpu")
         forward = policy.forward_module
         self.named = dict(named_trained(policy))
         head = policy.head
         engine, self.optimizer = self.accelerator.prepare(forward, adamw(policy, config))
+        for name, buffer in policy.model.named_buffers():
+            buffer.data = buffers[name]  # DeepSpeed rounds them too, such as the rotary frequencies
         unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]  # models loaded from here on stay whole
         self.engine: Any = engine
         policy.forward_module = engine
@@ -99,17 +111,27 @@ class Zero:
 
     @torch.no_grad()
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield every weight, whole, one at a time; in the optimizer's precision where it is trained."""
-        from deepspeed.utils import safe_get_full_fp32_param
-
+        """Yield every weight, whole, one at a time, in float32."""
         for name, weight in self.policy.model.state_dict(keep_vars=True).items():
-            master = safe_get_full_fp32_param(weight) if weight.requires_grad else None
-            if master is not None:
-                yield name, master.detach().reshape(self._shape(weight))
+            if weight.requires_grad:
+                yield name, self._master(weight)
+            elif name in self._frozen:
+                yield name, self._frozen[name].to(weight.device)
             else:
                 with self._gathered(weight):
                     whole = weight.detach().clone()
                 yield name, whole
+
+    @torch.no_grad()
+    def trained_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the trained weights, whole, one at a time."""
+        yield from ((name, self._master(weight)) for name, weight in self.named.items())
+
+    def _master(self, weight: Tensor) -> Tensor:
+        """Return a trained weight, whole, in the optimizer's precision."""
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        return safe_get_full_fp32_param(weight).detach().reshape(self._shape(weight))
 
     @staticmethod
     def _shape(weight: Tensor) -> torch.Size:
@@ -157,6 +179,8 @@ class Zero:
         from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 
         for name, weight in self.policy.model.state_dict(keep_vars=True).items():
+            if name not in weights:
+                continue
             with self._gathered(weight, change=True):
                 if not self.splits_weights or self.world.is_main:
                     weight.data.copy_(weights[name])
@@ -173,12 +197,35 @@ class Zero:
                 safe_set_full_optimizer_state(weight, optimizer[name][key].to(self.policy.device), key)
 
 
+def frozen(policy: LanguageModel) -> dict[str, Tensor]:
+    """Return copies, in main memory, of the weights that are not trained: DeepSpeed keeps none in float32."""
+    return {
+        name: weight.detach().to("cpu", copy=True)
+        for name, weight in policy.model.named_parameters()
+        if not weight.requires_grad
+    }
+
+
+def use_own_extensions() -> None:
+    """Give DeepSpeed's compiled helpers a folder that no other Python environment shares.
+
+    The first run in an environment compiles one. Killed meanwhile, it leaves a lock for which later runs would wait
+    without end; a lock older than any build takes is removed.
+    """
+    environment = hashlib.sha256(f"{sys.prefix} {torch.__version__}".encode()).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"collegium-ops-{os.getuid()}-{environment}"
+    folder = Path(os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(folder)))
+    for lock in folder.glob("*/lock"):
+        with contextlib.suppress(FileNotFoundError):  # another rank was first
+            if time.time() - lock.stat().st_mtime > STALE_S:
+                lock.unlink()
+
+
 def accelerator_for(config: OptimizerConfig, world: World, *, on_cpu: bool) -> Accelerator:
     """Return `accelerate` set up for DeepSpeed."""
     if on_cpu:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
         os.environ.setdefault("DS_BUILD_OPS", "0")
-    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(Path(tempfile.gettempdir()) / f"collegium-ops-{os.getuid()}"))
     launch = world.launch
     stage: dict[str, Any] = {"stage": int(launch.strategy[-1])}
     if launch.offload != "none":
