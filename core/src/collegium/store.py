@@ -90,6 +90,14 @@ class Store:
                 f"cannot make the store at {str(root)!r}: {error.strerror}", fix="--store DIR or COLLEGIUM_STORE"
             ) from error
 
+    @property
+    def location(self) -> str:
+        """Where the store is, as `--store` takes it."""
+        return str(self.root.resolve())
+
+    def require_writable(self) -> None:
+        """Check that artifacts can be written, before any is made."""
+
     def has(self, fingerprint: str) -> bool:
         """Say whether a finished artifact is there (its files are checked when it is taken)."""
         return self._manifest(fingerprint) is not None
@@ -110,7 +118,7 @@ class Store:
             return False
         for name, wanted in manifest["files"].items():
             path = folder / name
-            if not path.is_file() or _digest(path) != wanted:
+            if not path.is_file() or file_digest(path) != wanted:
                 return False
         return True
 
@@ -221,7 +229,8 @@ class Store:
         write_json(self.root / "scores" / f"{fingerprint}.json", content)
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Return a file's SHA-256."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -229,4 +238,4 @@ def _digest(path: Path) -> str:
 def _digests(folder: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            yield path.relative_to(folder).as_posix(), _digest(path)
+            yield path.relative_to(folder).as_posix(), file_digest(path)

@@ -21,16 +21,20 @@ overrides_argument = click.argument("overrides", nargs=-1, metavar="[key=value .
 profile_option = click.option("--profile", metavar="NAME", help="Profile to lay over the recipe.")
 store_option = click.option(
     "--store",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Artifact store. Default: COLLEGIUM_STORE, else .collegium/store.",
+    metavar="DIR|URL",
+    help="Artifact store: a folder, or an fsspec URL such as s3://bucket/prefix. "
+    "Default: COLLEGIUM_STORE, else .collegium/store.",
 )
 
 
-def open_store(path: Path | None) -> Any:
+def open_store(location: str | None) -> Any:
     """Open the artifact store that the option, the environment or the default names."""
+    from collegium.remote_store import RemoteStore
     from collegium.store import Store
+    from collegium.store_location import is_url
 
-    return Store(path or Path(os.environ.get("COLLEGIUM_STORE") or DEFAULT_STORE))
+    named = location or os.environ.get("COLLEGIUM_STORE") or DEFAULT_STORE
+    return RemoteStore(named) if is_url(named) else Store(Path(named))
 
 
 def plan_recipe(recipe: Path, overrides: tuple[str, ...], profile: str | None) -> Plan:
@@ -48,7 +52,7 @@ def plan_recipe(recipe: Path, overrides: tuple[str, ...], profile: str | None) -
 @profile_option
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def plan(recipe: Path, overrides: tuple[str, ...], profile: str | None, store: Path | None, as_json: bool) -> None:
+def plan(recipe: Path, overrides: tuple[str, ...], profile: str | None, store: str | None, as_json: bool) -> None:
     """Show the DAG, routes, packages and what is cached; change nothing."""
     from collegium.reporting.plan import describe_plan, print_plan
 
@@ -60,10 +64,12 @@ def plan(recipe: Path, overrides: tuple[str, ...], profile: str | None, store: P
         print_plan(described)
 
 
-def _peek_store(path: Path | None) -> Any:
+def _peek_store(location: str | None) -> Any:
     """Return the store, or None where there is none yet: planning makes no folder."""
-    root = path or Path(os.environ.get("COLLEGIUM_STORE") or DEFAULT_STORE)
-    return open_store(root) if (root / "objects").is_dir() else None
+    from collegium.store_location import is_url
+
+    named = location or os.environ.get("COLLEGIUM_STORE") or DEFAULT_STORE
+    return open_store(named) if is_url(named) or (Path(named) / "objects").is_dir() else None
 
 
 @click.command()
@@ -77,7 +83,7 @@ def run(
     recipe: Path,
     overrides: tuple[str, ...],
     profile: str | None,
-    store: Path | None,
+    store: str | None,
     out: Path | None,
     locked: Path | None,
 ) -> None:
@@ -91,15 +97,16 @@ def run(
         fix = f"install what {locked} names, or run without --locked"
         refuse_drift(read_object(locked), make_lock(planned), against=str(locked), fix=fix)
     opened = open_store(store)
+    opened.require_writable()
     directory = RunDirectory.create(out or Path("runs") / planned.recipe.name, planned.loaded.resolved)
-    directory.remember_store(opened.root)
+    directory.remember_store(opened.location)
     _drive(planned, directory, opened, resumed=False)
 
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @store_option
-def resume(directory: Path, store: Path | None) -> None:
+def resume(directory: Path, store: str | None) -> None:
     """Go on with a run that was stopped, and end with the numbers of an uninterrupted one."""
     from collegium.running.directory import LOCK, RECIPE, RunDirectory
     from collegium.running.lock import make_lock, refuse_drift
@@ -110,7 +117,9 @@ def resume(directory: Path, store: Path | None) -> None:
     fix = "restore what changed, or start anew with: collegium run"
     refuse_drift(read_object(directory / LOCK), make_lock(planned), against=str(directory / LOCK), fix=fix)
     opened.hold()
-    _drive(planned, opened, open_store(store or opened.store_root()), resumed=True)
+    artifacts = open_store(store or opened.store_location())
+    artifacts.require_writable()
+    _drive(planned, opened, artifacts, resumed=True)
 
 
 def _drive(planned: Plan, directory: Any, store: Any, *, resumed: bool) -> None:

@@ -93,14 +93,14 @@ class RunDirectory:
             os.close(held)
             raise StoreError(f"another process is running in {str(self.path)!r}", fix="wait, or --out DIR") from None
 
-    def remember_store(self, root: Path) -> None:
-        """Write down where the run's artifacts are, for `resume`."""
-        (self.path / STORE).write_text(str(root.resolve()) + "\n", encoding="utf-8")
+    def remember_store(self, location: str) -> None:
+        """Write down where the run's artifacts are (a folder or a URL), for `resume`."""
+        (self.path / STORE).write_text(location + "\n", encoding="utf-8")
 
-    def store_root(self) -> Path | None:
+    def store_location(self) -> str | None:
         """Return where the run's artifacts are, if it was written down."""
         path = self.path / STORE
-        return Path(path.read_text(encoding="utf-8").strip()) if path.is_file() else None
+        return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
     def release(self) -> None:
         """Let the folder go."""

@@ -1,0 +1,365 @@
+"""A store at an fsspec location: whole or absent, checked, and nothing lost when it cannot be reached."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from collegium.errors import StoreError
+from collegium.job import StageOutcome
+from collegium.remote_store import RemoteStore
+from collegium.store_location import Location, is_url
+
+fsspec = pytest.importorskip("fsspec")
+from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402  # after the check that it is installed
+
+OUTCOME = {"metrics": {"loss": 1.5}, "rollouts": 3}
+EVALUATION = StageOutcome(
+    stage="s", status="completed", seconds=1, scores={"math": 0.5}, metrics={"evaluation/tasks/math": 20.0, "loss": 1.0}
+)
+
+
+class OutageFileSystem(MemoryFileSystem):
+    """A real file system in memory that can be cut off: `left` is how many more calls it answers."""
+
+    protocol = "outage"
+    left = 10**9
+    cachable = False
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return super()._strip_protocol(path.replace("outage://", "memory://"))
+
+    def _answer(self) -> None:
+        if type(self).left <= 0:
+            raise ConnectionResetError("connection reset by peer")
+        type(self).left -= 1
+
+    def cat_file(self, *args, **kwargs):
+        self._answer()
+        return super().cat_file(*args, **kwargs)
+
+    def get_file(self, *args, **kwargs):
+        self._answer()
+        return super().get_file(*args, **kwargs)
+
+    def put_file(self, *args, **kwargs):
+        self._answer()
+        return super().put_file(*args, **kwargs)
+
+    def pipe_file(self, *args, **kwargs):
+        self._answer()
+        return super().pipe_file(*args, **kwargs)
+
+
+fsspec.register_implementation("outage", OutageFileSystem, clobber=True)
+
+
+@pytest.fixture(params=["file", "memory"])
+def url(request, tmp_path):
+    if request.param == "file":
+        yield f"file://{tmp_path}/far/prefix"
+    else:
+        yield "memory://bucket/prefix"
+        fsspec.filesystem("memory").store.clear()
+
+
+@pytest.fixture
+def outage():
+    OutageFileSystem.left = 10**9
+    yield OutageFileSystem
+    OutageFileSystem.left = 10**9
+    fsspec.filesystem("memory").store.clear()
+
+
+@pytest.fixture
+def store(url, tmp_path):
+    return RemoteStore(url, tmp_path / "cache")
+
+
+@pytest.fixture
+def other(url, tmp_path):
+    """The same store as another machine sees it: with a cache of its own."""
+    return RemoteStore(url, tmp_path / "other-cache")
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "made" / "model"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "weights.bin").write_bytes(b"weights")
+    (folder / "inner/config.json").write_text("{}")
+    return folder
+
+
+def files_of(store: RemoteStore, below: str = "") -> dict[str, bytes]:
+    files, root = store.remote.files, store.remote.root
+    found = files.find(f"{root}{below}") if files.exists(root) else []
+    return {path.removeprefix(f"{root}/"): files.cat_file(path) for path in found}
+
+
+def edit(store: RemoteStore, ending: str, content: bytes | None) -> None:
+    """Replace (or remove) the file at the location whose name ends so."""
+    [name] = [name for name in files_of(store) if name.endswith(ending)]
+    path = f"{store.remote.root}/{name}"
+    store.remote.files.rm_file(path) if content is None else store.remote.files.pipe_file(path, content)
+
+
+def test_what_one_machine_puts_another_takes_with_its_outcome_and_scores(store, other, model, tmp_path):
+    store.put("f1", {"model": model}, OUTCOME)
+    store.put_scores("e1", EVALUATION)
+    assert other.has("f1")
+    assert not other.holds("f1", tmp_path / "out")
+    assert other.take("f1", tmp_path / "out") == OUTCOME == other.outcome("f1")
+    assert (tmp_path / "out/model/weights.bin").read_bytes() == b"weights"
+    assert (tmp_path / "out/model/inner/config.json").read_text() == "{}"
+    assert other.holds("f1", tmp_path / "out")
+    assert other.scores("e1") == {"math": 0.5}
+    assert other.score_counts("e1") == {"evaluation/tasks/math": 20.0}
+
+
+def test_what_is_nowhere_is_absent(store, tmp_path):
+    assert not store.has("f1")
+    assert store.scores("e1") is None
+    with pytest.raises(StoreError, match="artifact f1 is not in the store"):
+        store.take("f1", tmp_path / "out")
+
+
+def test_asking_makes_no_folder(store, tmp_path):
+    store.has("f1")
+    store.scores("e1")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_the_cache_has_is_not_fetched_again(outage, model, tmp_path):
+    store = RemoteStore("outage://far/prefix", tmp_path / "cache")
+    store.put("f1", {"model": model}, OUTCOME)
+    outage.left = 0
+    assert store.has("f1")
+    assert store.take("f1", tmp_path / "out") == OUTCOME
+    assert os.stat(tmp_path / "out/model/weights.bin").st_ino == os.stat(model / "weights.bin").st_ino
+
+
+@pytest.mark.parametrize("content", [b"", b"w", b"Weights", None])
+def test_a_damaged_object_is_refused_set_aside_and_can_be_made_anew(store, other, model, tmp_path, content):
+    store.put("f1", {"model": model}, OUTCOME)
+    edit(store, "weights.bin", content)
+    assert not other.holds("f1", tmp_path / "out")  # looks, and leaves it to `take` to say what is wrong
+    assert other.has("f1")
+    with pytest.raises(StoreError, match=r"artifact f1 in the store '.*/prefix' is damaged at 'model/weights.bin'"):
+        other.take("f1", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not other.has("f1")
+    assert [name for name in files_of(other) if name.startswith("damaged/f1-")]
+    other.put("f1", {"model": model}, OUTCOME)
+    third = RemoteStore(store.location, tmp_path / "third-cache")
+    assert third.take("f1", tmp_path / "out") == OUTCOME
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"[]", b"{}", b'{"files": [], "outcome": {}, "folder": "x"}', b'{"files": {}, "outcome": {}}', b"\xff"],
+)
+def test_a_torn_manifest_counts_as_absent_and_is_replaced(store, other, model, tmp_path, content):
+    store.put("f1", {"model": model}, OUTCOME)
+    edit(store, "manifest.json", content)
+    assert not other.has("f1")
+    other.put("f1", {"model": model}, OUTCOME)
+    third = RemoteStore(store.location, tmp_path / "third-cache")
+    assert third.take("f1", tmp_path / "out") == OUTCOME
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"scores": {"a": "x"}}'])
+def test_a_damaged_score_counts_as_absent(store, other, content):
+    store.put_scores("e1", EVALUATION)
+    edit(store, "e1.json", content)
+    assert other.scores("e1") is None
+
+
+def test_a_damaged_copy_in_the_cache_is_fetched_anew(store, model, tmp_path):
+    store.put("f1", {"model": model}, OUTCOME)
+    path = tmp_path / "cache/objects/f1/model/weights.bin"
+    path.unlink()
+    path.write_bytes(b"edited!")
+    assert store.take("f1", tmp_path / "out") == OUTCOME
+    assert (tmp_path / "out/model/weights.bin").read_bytes() == b"weights"
+    assert (tmp_path / "cache/damaged-f1").exists()
+
+
+def test_a_manifest_that_points_outside_of_its_object_is_refused(store, other, model, tmp_path):
+    store.put("f1", {"model": model}, OUTCOME)
+    content = json.loads(files_of(store)["objects/f1/manifest.json"])
+    edit(store, "manifest.json", json.dumps({**content, "files": {"../../../escaped": "0" * 64}}).encode())
+    with pytest.raises(StoreError, match="outside of its object"):
+        other.take("f1", tmp_path / "out")
+
+
+def test_two_writers_of_different_contents_leave_one_whole_object(store, other, model, tmp_path):
+    store.put("f1", {"model": model}, OUTCOME)
+    edit(store, "manifest.json", None)  # the other one looked before the first was done
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second/weights.bin").write_bytes(b"other")
+    other.put("f1", {"model": tmp_path / "second"}, OUTCOME)
+    third = RemoteStore(store.location, tmp_path / "third-cache")
+    third.take("f1", tmp_path / "out")
+    assert (tmp_path / "out/model/weights.bin").read_bytes() == b"other"
+
+
+@pytest.mark.parametrize("answered", range(4))
+def test_an_outage_at_any_call_of_an_upload_loses_nothing_and_leaves_no_half_object(outage, model, tmp_path, answered):
+    store = RemoteStore("outage://far/prefix", tmp_path / "cache")
+    outage.left = answered  # reads the manifest, uploads two files, writes the manifest
+    with pytest.raises(StoreError, match=r"cannot be reached: .*connection reset by peer") as caught:
+        store.put("f1", {"model": model}, OUTCOME)
+    assert "finished work is kept in the local cache" in str(caught.value)
+    outage.left = 10**9
+    elsewhere = RemoteStore("outage://far/prefix", tmp_path / "other-cache")
+    assert not elsewhere.has("f1")
+    again = RemoteStore("outage://far/prefix", tmp_path / "cache")  # a resume: it is not made a second time
+    assert again.has("f1")
+    assert not again.holds("f1", tmp_path / "out")
+    assert elsewhere.take("f1", tmp_path / "out") == OUTCOME
+
+
+def test_scores_of_an_outage_are_uploaded_later(outage, model, tmp_path):
+    store = RemoteStore("outage://far/prefix", tmp_path / "cache")
+    store.put("f1", {"model": model}, OUTCOME)
+    outage.left = 0
+    with pytest.raises(StoreError, match="cannot be reached"):
+        store.put_scores("e1", EVALUATION)
+    outage.left = 10**9
+    elsewhere = RemoteStore("outage://far/prefix", tmp_path / "other-cache")
+    assert elsewhere.scores("e1") is None
+    store.holds("f1", tmp_path / "out")
+    assert elsewhere.scores("e1") == {"math": 0.5}
+
+
+@pytest.mark.parametrize("ask", ["has", "scores", "outcome", "holds"])
+def test_a_store_that_cannot_be_reached_is_not_taken_for_an_empty_one(outage, model, tmp_path, ask):
+    RemoteStore("outage://far/prefix", tmp_path / "cache").put("f1", {"model": model}, OUTCOME)
+    elsewhere = RemoteStore("outage://far/prefix", tmp_path / "other-cache")
+    outage.left = 0
+    arguments = ("f1", tmp_path / "out") if ask == "holds" else ("f1",)
+    with pytest.raises(StoreError, match="the store 'outage://far/prefix' cannot be reached"):
+        getattr(elsewhere, ask)(*arguments)
+
+
+def test_an_outage_in_the_middle_of_a_download_leaves_the_object_and_no_half_copy(outage, model, tmp_path):
+    RemoteStore("outage://far/prefix", tmp_path / "cache").put("f1", {"model": model}, OUTCOME)
+    elsewhere = RemoteStore("outage://far/prefix", tmp_path / "other-cache")
+    outage.left = 3
+    with pytest.raises(StoreError, match="cannot be reached: downloading"):
+        elsewhere.holds("f1", tmp_path / "out")
+    assert list((tmp_path / "other-cache/objects").iterdir()) == []
+    outage.left = 10**9
+    assert elsewhere.take("f1", tmp_path / "out") == OUTCOME
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from fsspec.implementations.local import LocalFileSystem
+from collegium.remote_store import RemoteStore
+
+url, cache, model, left = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+
+def counted(real):
+    def call(*args, **kwargs):
+        global left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        return real(*args, **kwargs)
+    return call
+
+LocalFileSystem.put_file = counted(LocalFileSystem.put_file)
+LocalFileSystem.pipe_file = counted(LocalFileSystem.pipe_file)
+RemoteStore(url, cache).put("f1", {"model": model}, {"rollouts": 3})
+"""
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_a_kill_between_two_files_leaves_no_half_object_and_the_next_run_completes_it(model, tmp_path, left):
+    url, cache = f"file://{tmp_path}/far", tmp_path / "cache"
+    done = subprocess.run([sys.executable, "-c", KILLED, url, str(cache), str(model), str(left)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    elsewhere = RemoteStore(url, tmp_path / "other-cache")
+    assert not elsewhere.has("f1")
+    RemoteStore(url, cache).holds("f1", tmp_path / "out")
+    assert elsewhere.take("f1", tmp_path / "out") == {"rollouts": 3}
+    assert (tmp_path / "out/model/weights.bin").read_bytes() == b"weights"
+
+
+def test_an_upload_that_arrives_cut_is_an_error(store, model, monkeypatch):
+    kind = type(store.remote.files)
+    real = kind.put_file
+
+    def cut(self, source, target, **kwargs):
+        real(self, source, target, **kwargs)
+        self.pipe_file(target, Path(source).read_bytes()[:-1])
+
+    monkeypatch.setattr(kind, "put_file", cut)
+    with pytest.raises(StoreError, match="bytes arrived"):
+        store.put("f1", {"model": model}, OUTCOME)
+    assert "objects/f1/manifest.json" not in files_of(store)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3://key:secret@bucket/prefix", "sftp://me:a/b@host/prefix", "ftp://:secret@host/x", "gs://bucket/x?token=secret",
+     "simplecache::ftp://me:secret@host/x"],
+)  # fmt: skip
+def test_a_url_that_may_hold_a_secret_is_refused_without_showing_it(url, tmp_path):
+    with pytest.raises(StoreError, match="environment") as caught:
+        RemoteStore(url, tmp_path / "cache")
+    assert "secret" not in str(caught.value)
+    assert "a/b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["memory://host:9000/pre@fix", "memory://container@account.example.org/prefix"])
+def test_a_port_and_an_at_sign_are_no_password(url, tmp_path):
+    assert RemoteStore(url, tmp_path / "cache").location == url
+
+
+@pytest.mark.parametrize(
+    ("url", "missing", "message"),
+    [
+        ("memory://x", "fsspec", "pip install fsspec"),
+        ("sftp://host/x", "paramiko", "paramiko"),
+        ("nonsense://x", "", "Protocol not known: nonsense"),
+    ],
+)
+def test_what_is_missing_for_a_url_is_said(monkeypatch, url, missing, message):
+    if missing:
+        for name in [name for name in sys.modules if name == missing or name.startswith(f"{missing}.")]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, missing, None)
+        monkeypatch.delitem(sys.modules, "fsspec.implementations.sftp", raising=False)
+    with pytest.raises(StoreError, match=message):
+        Location(url)
+
+
+def test_a_relative_file_url_means_the_same_folder_from_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Location("file://far/prefix").url == f"file://{tmp_path}/far/prefix"
+    assert is_url("file://far")
+    assert not is_url("/far/away")
+
+
+def test_a_location_that_cannot_be_written_or_has_another_layout_is_refused_before_anything_is_made(
+    store, outage, tmp_path
+):
+    store.require_writable()
+    store.require_writable()
+    edit(store, "collegium-store.json", b'{"collegium_store": 2}')
+    with pytest.raises(StoreError, match="has another layout"):
+        store.require_writable()
+    outage.left = 1
+    with pytest.raises(StoreError, match="cannot be reached: writing"):
+        RemoteStore("outage://far/prefix", tmp_path / "cache").require_writable()
