@@ -38,6 +38,7 @@ VALUES = (
     "Task", "Demonstration", "Completion", "Sample", "Message", "Split", "Score", "Abstain", "Error",
     "Config", "Configurable", "Component", "Kind", "Use", "SamplingParams", "Generation", "RewardContext", "Route",
     "StageConfig",
+    "TeacherConfig",
 )  # fmt: skip
 ERRORS = (
     "CollegiumError", "RecipeError", "ConfigError", "DataError", "PluginError", "TeacherError", "VerifierError",
