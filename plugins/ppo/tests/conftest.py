@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from collegium.job import StageJob
 from collegium.kinds.engine import Generation
 from collegium.task import Sample, Task
-from collegium.testing.stages import toy_domain, toy_model, toy_registry
+from collegium.testing.stages import run_toy, toy_domain, toy_job, toy_model, toy_registry
 from collegium.training.batch import RolloutBatch, collate
 from collegium.training.language_model import LanguageModel
 from collegium.training.packing import indices_of_step
@@ -20,6 +23,65 @@ from collegium.training.supervised_config import SupervisedConfig
 from collegium.training.supervised_data import demonstration_examples
 from collegium.training.trainer import Trainer
 from collegium.verdict import Abstain, Score
+
+PPO: dict[str, Any] = {
+    "steps": 4,
+    "prompts": 32,
+    "minibatches": 2,
+    "lr": 1e-3,
+    "value_lr": 3e-3,
+    "micro_batch": 64,
+    "sampling": {"max_tokens": 6},
+}
+
+
+def make_job(directory: Path, start: Path, *, inputs: dict[str, Path] | None = None, **options: Any) -> StageJob:
+    edges: dict[Any, Any] = {"init_from": start, **(inputs or {})}
+    return toy_job("collegium-ppo/ppo", {**PPO, **options}, directory, domains=[toy_domain("copy")], inputs=edges)
+
+
+def read_state(job: StageJob) -> dict[str, Any]:
+    """Return the newest checkpoint."""
+    newest = max((Path(job.directory) / "checkpoints").iterdir())
+    state: dict[str, Any] = torch.load(newest / "state.pt", weights_only=True)
+    return state
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Compare nested states bit by bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(alike(value, other[key]) for key, value in one.items())
+    return bool(one == other)
+
+
+def find_problem(job: StageJob) -> str:
+    outcome = run_toy(job)
+    assert outcome.status == "failed"
+    assert outcome.problem is not None
+    assert outcome.problem.count("fix:") == 1
+    return f"{outcome.kind}: {outcome.problem}"
+
+
+@pytest.fixture(name="ppo_job")
+def _ppo_job() -> Callable[..., StageJob]:
+    return make_job
+
+
+@pytest.fixture(name="state_of")
+def _state_of() -> Callable[[StageJob], dict[str, Any]]:
+    return read_state
+
+
+@pytest.fixture(name="same")
+def _same() -> Callable[[Any, Any], bool]:
+    return alike
+
+
+@pytest.fixture(name="problem")
+def _problem() -> Callable[[StageJob], str]:
+    return find_problem
 
 
 @pytest.fixture(scope="session")
