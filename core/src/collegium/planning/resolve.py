@@ -62,8 +62,10 @@ class Resolver:
         entry = self.find(kind, use.use, path)
         if entry is None:
             return None
-        config = self.config(entry, use.options, path)
-        return None if config is None else Use(use=entry.id, options=self.dump(config, path))
+        config, known = self.config(entry, use.options, path), len(self.problems)
+        options = {} if config is None else self.dump(config, path)
+        # What holds something that is not resolved is not resolved either.
+        return Use(use=entry.id, options=options) if config is not None and len(self.problems) == known else None
 
     def dump(self, config: Config, path: Sequence[str]) -> dict[str, Any]:
         """Return a config as plain JSON in which every nested component is resolved."""
