@@ -10,6 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from collegium.plugins.registry import Registry
+from collegium.testing.conformance.check import Check, checks_for
+from collegium.testing.conformance.subject import Subject
 from collegium_ppo.config import PpoConfig, PretrainingConfig
 
 
@@ -62,3 +64,9 @@ def test_wrong_options_are_refused_with_the_reason(options, message):
 def test_the_text_file_is_part_of_the_fingerprint():
     assert PpoConfig(pretraining={"text": "corpus.txt"}).content_paths() == (Path("corpus.txt"),)
     assert PpoConfig(pretraining={}).content_paths() == ()
+
+
+@pytest.mark.parametrize("check", [pytest.param(each, id=each.name) for each in checks_for("stage")])
+def test_the_stage_conforms(check: Check):
+    result = check.run(Subject("stage", "collegium-ppo/ppo", {}))
+    assert result.status == "passed", result

@@ -29,6 +29,10 @@ class PretrainingConfig(Config):
     row_tokens: int = Field(default=256, ge=2)
     """Most tokens of a text; longer documents are cut into several."""
 
+    def content_paths(self) -> Sequence[Path]:
+        """Return the text file: what is in it is part of the fingerprint."""
+        return (Path(self.text),) if self.text else ()
+
 
 class PpoConfig(RolloutConfig):
     """Reinforcement learning with a value function."""
@@ -80,7 +84,7 @@ class PpoConfig(RolloutConfig):
 
     def content_paths(self) -> Sequence[Path]:
         """Return the text file: what is in it is part of the fingerprint."""
-        return (Path(self.pretraining.text),) if self.pretraining and self.pretraining.text else ()
+        return self.pretraining.content_paths() if self.pretraining else ()
 
     @property
     def penalises_kl(self) -> bool:
