@@ -203,7 +203,7 @@ def test_the_thread_never_runs_further_ahead_than_the_bound(tmp_path):
         assert engine.calls == 3
 
 
-def test_an_engine_that_shares_weights_gets_a_copy_and_starts_in_the_training_thread(tmp_path):
+def test_an_engine_gets_a_copy_of_the_policy_and_starts_in_the_training_thread(tmp_path):
     engine = Recorded()
     stage = Stage(tmp_path, engine, staleness=1)
     stage.run()
@@ -214,7 +214,7 @@ def test_an_engine_that_shares_weights_gets_a_copy_and_starts_in_the_training_th
 
 def test_an_engine_that_takes_weights_in_flight_gets_them_as_soon_as_there_are_some(tmp_path):
     class InFlight(Recorded):
-        weights = "in-flight"
+        in_flight = True
 
         def sync(self, policy: LanguageModel, version: int) -> None:
             super().sync(policy, version)

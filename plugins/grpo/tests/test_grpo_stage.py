@@ -10,7 +10,9 @@ import torch
 
 from collegium.errors import ConfigError
 from collegium.job import ErrorPolicy, StageEvent, StageJob
+from collegium.launch_config import LaunchConfig
 from collegium.plugins.registry import Registry
+from collegium.testing.ranks import run_toy_ranks
 from collegium.testing.stages import (
     TOY_MODEL,
     journal_of,
@@ -117,6 +119,19 @@ def test_each_batch_is_as_many_updates_old_as_the_recipe_says(tmp_path, start):
     # the trainer's weights have moved on from those that sampled, and the correction sees it
     assert rows[0]["behaviour_gap"] < 1e-4
     assert all(row["behaviour_gap"] > 1e-3 for row in rows[2:])
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_two_ranks_run_ahead_with_the_numbers_of_one_process(tmp_path, start, strategy):
+    options = {"staleness": 1, "loss": {"use": "clipped", "importance": "tis"}, "prompts": 5, "lr": 3e-4}
+    one = grpo_job(tmp_path / "one" / "t", start, **options)
+    two = grpo_job(tmp_path / "two" / "t", start, **options)
+    two = two.model_copy(update={"launch": LaunchConfig(strategy=strategy, processes=2)})
+    assert run_toy(one).status == "completed"
+    outcome = run_toy_ranks(two)
+    assert outcome.status == "completed", outcome.problem
+    for expected, found in zip(journal_of(one), journal_of(two), strict=True):
+        assert found == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
 def test_stale_rollouts_without_a_correction_are_refused_when_the_recipe_is_read():

@@ -10,7 +10,9 @@ import torch
 
 from collegium.component import Use
 from collegium.job import StageEvent, StageJob
+from collegium.launch_config import LaunchConfig
 from collegium.plugins.registry import Registry
+from collegium.testing.ranks import run_toy_ranks
 from collegium.testing.stages import (
     TOY_MODEL,
     journal_of,
@@ -121,6 +123,19 @@ def test_a_killed_stage_ends_with_the_numbers_of_one_that_was_not(tmp_path, mode
     one, other = weights_of(whole), weights_of(killed)
     assert all(torch.equal(value, other[name]) for name, value in one.items())
     assert journal_of(whole) == journal_of(killed)
+
+
+@pytest.mark.parametrize("loss", ["reverse-kl", "sampled-token"])
+def test_two_ranks_run_ahead_with_the_numbers_of_one_process(tmp_path, models, loss):
+    options = {"staleness": 2, "loss": loss, "prompts": 7, "steps": 4, "lr": 3e-4}
+    one = mopd_job(tmp_path / "one" / "m", models, **options)
+    two = mopd_job(tmp_path / "two" / "m", models, **options)
+    two = two.model_copy(update={"launch": LaunchConfig(strategy="ddp", processes=2)})
+    assert run_toy(one).status == "completed"
+    outcome = run_toy_ranks(two)
+    assert outcome.status == "completed", outcome.problem
+    for expected, found in zip(journal_of(one), journal_of(two), strict=True):
+        assert found == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
 @pytest.mark.parametrize("loss", ["reverse-kl", "sampled-token"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -46,11 +46,10 @@ class Generation:
 class Engine(Configurable):
     """Generate from token ids. The run hands the policy over with `sync` at first and after each update."""
 
-    weights: ClassVar[Literal["shared", "copied", "in-flight"]] = "shared"
-    """What `sync` does: note the policy and sample from it (``shared``), copy its weights (``copied``), or copy them
-    even while `generate` runs in another thread (``in-flight``; each generation then tells the oldest version that it
-    was sampled with). Rollouts that run ahead of training give the first kind a policy that training does not change,
-    on the policy's device; the second kind gets one in main memory; the third the policy itself."""
+    in_flight: ClassVar[bool] = False
+    """Whether `sync` copies the weights, and may be called while `generate` runs in another thread; each generation
+    then tells the oldest version that it was sampled with. Others are given, where rollouts run ahead of training, a
+    copy of the policy that training does not change, and only between two calls of `generate`."""
 
     def prepare(self, build: Callable[[Use, Kind], Any]) -> None:
         """Take what builds the components that the options name; called once, first. Default: there are none."""

@@ -14,11 +14,11 @@ from collegium.training.language_model import LanguageModel
 class WeightFeed:
     """Carry the policy's weights from the thread that trains to the one that samples.
 
-    What training changes is never sampled from: an engine without weights of its own gets a copy of the policy. In
-    main memory there is a copy of each version that was offered and not taken yet.
+    What training changes is never sampled from: the engine gets a copy of the policy, on the policy's device, unless it
+    takes weights in flight. In main memory there is a copy of each version that was offered and not taken yet.
 
     Args:
-        engine: Its `weights` say what is needed.
+        engine: Takes the weights.
         policy: What is trained.
     """
 
@@ -27,11 +27,7 @@ class WeightFeed:
         self.policy = policy
         self._offered: dict[int, dict[str, Tensor]] = {}
         self._guard = threading.Lock()
-        self._copy: LanguageModel | None = None
-        if engine.weights != "in-flight":
-            self._copy = policy.replica()
-            if engine.weights == "copied":
-                self._copy.to("cpu")
+        self._copy = None if engine.in_flight else policy.replica()
 
     def offer(self, version: int) -> None:
         """Take the policy's weights of this moment; called by the thread that trains, on every rank."""
@@ -50,4 +46,5 @@ class WeightFeed:
         with self._guard:
             weights = self._offered.pop(version)
         self._copy.model.load_state_dict(weights)
+        self._copy.compute_dtype = self.policy.compute_dtype
         self.engine.sync(self._copy, version)
