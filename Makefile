@@ -49,7 +49,7 @@ $(ENGINES)/.ready: requirements-dev.txt constraints-engines.txt $(wildcard */pyp
 
 # the quick start's last stage runs on them, so its earlier stages must be in the store
 test-engines: demo $(ENGINES)/.ready
-	$(ENGINES)/bin/python -m pytest -m engines --no-header core plugins/vllm plugins/ray plugins/slurm teachers/served tests/engines
+	$(ENGINES)/bin/python -m pytest -m engines --no-header core plugins/vllm plugins/ray plugins/ppo teachers/served tests/engines
 
 lint: setup
 	$(BIN)/ruff format --check .
