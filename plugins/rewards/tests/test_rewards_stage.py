@@ -109,7 +109,7 @@ def test_toggle_shortens_at_the_same_score(tmp_path, start):
         "toggle": {"use": "collegium-rewards/toggle-length", "period": 5, "accuracy": 0.5, "percentile": 20},
     }
     for name, reward in rewards.items():
-        found, rows = completed(job_of(tmp_path / name, start, steps=40, reward=reward))
+        found, rows = completed(job_of(tmp_path / name, start, steps=25, reward=reward))
         scores[name], lengths[name] = found["copy"], mean(rows, "length")
     limited = [row["toggle/limited"] for row in rows]
     assert limited[:11] == [1.0] * 5 + [0.0] * 5 + [1.0]
@@ -128,7 +128,7 @@ def test_a_length_cost_shortens_what_is_right(tmp_path, start):
 def test_a_composed_reward_raises_the_verified_score_and_what_is_added_to_it(tmp_path, start):
     short = {"verifier": {"use": "collegium-verifier-format/length", "unit": "tokens", "max": 4}, "weight": 0.3}
     reward = {"use": "collegium-rewards/composed", "parts": {"right": RIGHT, "short": short}}
-    found, rows = completed(job_of(tmp_path / "t", start, steps=40, reward=reward))
+    found, rows = completed(job_of(tmp_path / "t", start, steps=25, reward=reward))
     assert found["copy"] > 0.8
     for part in ("right", "short"):
         assert mean(rows, f"part/{part}") > rows[0][f"part/{part}"] + 0.2
@@ -164,8 +164,8 @@ def test_the_entropy_control_widens_the_clip_below_its_target_and_holds_it_shut_
 
 def test_a_killed_stage_ends_with_the_numbers_of_one_that_was_not(tmp_path):
     domain = toy_domain("copy", right=0.5)
-    start = trained(tmp_path / "start", domain, steps=60)
-    late = {"reward": "collegium-rewards/foreign-words", "from_step": 5}
+    start = trained(tmp_path / "start", domain, steps=40)
+    late = {"reward": "collegium-rewards/foreign-words", "from_step": 4}
     inside = {"use": "collegium-rewards/composed", "parts": {"right": RIGHT, "late": late}}
     options: dict[str, Any] = {
         "reward": {
@@ -179,13 +179,13 @@ def test_a_killed_stage_ends_with_the_numbers_of_one_that_was_not(tmp_path):
         "minibatches": 2,
     }
     jobs = [
-        job_of(tmp_path / kind / "t", start, domain, steps=11, prompts=8, group=4, **options).model_copy(
-            update={"checkpoint_every": 4, "evaluate_on": {}}
+        job_of(tmp_path / kind / "t", start, domain, steps=8, prompts=6, group=4, **options).model_copy(
+            update={"checkpoint_every": 3, "evaluate_on": {}}
         )
         for kind in ("whole", "killed")
     ]
     assert run_toy(jobs[0]).status == "completed"
-    assert run_and_kill(jobs[1], step=7) == -9
+    assert run_and_kill(jobs[1], step=5) == -9
     outcome = run_toy(jobs[1])
     assert outcome.status == "completed", outcome.problem
     one, other = (weights_of(job) for job in jobs)

@@ -41,6 +41,7 @@ class LengthCurriculum(Engine):
     def prepare(self, build: Callable[[Use, Kind], Any]) -> None:
         """Build the engine; the run closes it."""
         self._inner = build(self.config.engine, "engine")
+        self.in_flight = self.inner.in_flight  # type: ignore[misc]  # it is the inner engine's
 
     def sync(self, policy: LanguageModel, version: int) -> None:
         """Hand the weights on; those of version ``v`` generate in step ``v + 1``."""
