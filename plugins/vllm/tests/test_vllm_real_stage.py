@@ -6,6 +6,8 @@ import importlib.util
 
 import pytest
 
+from collegium.launch_config import LaunchConfig
+from collegium.testing.ranks import run_toy_ranks
 from collegium.testing.stages import (
     journal_of,
     run_and_kill,
@@ -81,6 +83,16 @@ def test_a_killed_stage_resumes_with_the_same_numbers(job):
     assert journal_of(killed) == journal_of(whole)
     before, after = weights_of(whole), weights_of(killed)
     assert all(before[name].equal(after[name]) for name in before)
+
+
+def test_two_ranks_with_split_weights_get_the_numbers_of_one_process(job):
+    one = job("one", LOCAL)
+    two = job("two", LOCAL).model_copy(update={"launch": LaunchConfig(strategy="fsdp2", processes=2)})
+    assert run_toy(one).status == "completed"
+    outcome = run_toy_ranks(two)
+    assert outcome.status == "completed", outcome.problem
+    for expected, found in zip(journal_of(one), journal_of(two), strict=True):
+        assert found == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
 def test_the_reward_rises_as_with_the_default_engine(job):
