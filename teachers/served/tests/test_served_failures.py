@@ -8,8 +8,8 @@ from email.utils import format_datetime
 
 import pytest
 
+from collegium.endpoints import retry_after
 from collegium.errors import TeacherError
-from collegium_teacher_served.endpoint import retry_after
 
 OWNER = "collegium-teacher-served"
 

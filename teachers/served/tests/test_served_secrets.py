@@ -13,11 +13,11 @@ from urllib.parse import quote
 import pytest
 from pydantic import ValidationError
 
+from collegium.endpoints import KeyMask
 from collegium.errors import ConfigError, TeacherError
 from collegium.recipe.problems import problems_of
 from collegium.recipe.source import SourceMap
 from collegium_teacher_served.config import ServedTeacherConfig
-from collegium_teacher_served.masking import Mask
 
 KEY = 'sk-"Qz7vK"/+42?w'
 VARIABLE = "SERVED_TEACHER_TEST_KEY"
@@ -121,7 +121,7 @@ def test_a_key_in_a_malformed_value_is_masked_before_it_is_cut(teacher, keyed, s
 
 
 def test_a_mask_without_a_key_changes_nothing():
-    assert Mask("")("sk-1 %41 \\u0041") == "sk-1 %41 \\u0041"
+    assert KeyMask("")("sk-1 %41 \\u0041") == "sk-1 %41 \\u0041"
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

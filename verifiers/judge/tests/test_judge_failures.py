@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from collegium import Abstain, Completion, ConfigError, Error, Score, Task, Verdict
-from collegium_verifier_judge.endpoint import retry_after
+from collegium.endpoints import retry_after
 from collegium_verifier_judge.verifier import JudgeVerifier
 
 Build = Callable[..., JudgeVerifier]

@@ -15,9 +15,9 @@ from urllib.parse import quote
 import pytest
 
 from collegium import Completion, Error, Score, Task, Verdict
+from collegium.endpoints import KeyMask
 from collegium_verifier_judge import cache as cache_module
 from collegium_verifier_judge.cache import AnswerCache
-from collegium_verifier_judge.masking import Mask
 from collegium_verifier_judge.verifier import JudgeVerifier
 
 Build = Callable[..., JudgeVerifier]
@@ -86,11 +86,11 @@ def test_an_echoed_key_is_neither_told_nor_kept(
 def test_the_key_is_found_in_base64_wherever_it_begins(before: str) -> None:
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         text = encode(f"{before}{KEY} and more".encode()).decode()
-        assert "[key]" in Mask(KEY)(text)
+        assert "[key]" in KeyMask(KEY)(text)
 
 
 def test_without_a_key_nothing_is_masked() -> None:
-    assert Mask("")("any text") == "any text"
+    assert KeyMask("")("any text") == "any text"
 
 
 @pytest.mark.parametrize(

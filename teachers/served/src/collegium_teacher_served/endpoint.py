@@ -9,15 +9,14 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
 from collegium import ConfigError
+from collegium.endpoints import KeyMask, retry_after
 from collegium_teacher_served.config import ServedTeacherConfig
 from collegium_teacher_served.failures import OWNER, Failure, Repeatable
-from collegium_teacher_served.masking import Mask
 
 LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks")
 """They log what servers send; httpx the status line even at level INFO."""
@@ -37,7 +36,7 @@ class Endpoint:
     def __init__(self, config: ServedTeacherConfig) -> None:
         self._config = config
         key = read_key(config.api_key_env)
-        self.mask = Mask(key)
+        self.mask = KeyMask(key)
         # Compressed, a reply of a few kilobytes could unpack to gigabytes.
         headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
         if key:
@@ -158,19 +157,6 @@ def read_key(variable: str | None) -> str:
             owner=OWNER,
         )
     return key
-
-
-def retry_after(header: str | None, now: datetime) -> float:
-    """Return the seconds that a ``Retry-After`` header asks for (a number, or an HTTP date); 0 if it is not valid."""
-    if header is None:
-        return 0.0
-    if header.strip().isdecimal() and header.isascii():
-        return min(float(header), 1e9)
-    try:
-        moment = parsedate_to_datetime(header)
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
-    return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())
 
 
 async def _read(response: httpx.Response, longest: int) -> bytes:

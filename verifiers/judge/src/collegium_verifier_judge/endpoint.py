@@ -7,16 +7,15 @@ import logging
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
 from collegium import ConfigError
+from collegium.endpoints import KeyMask, retry_after
 from collegium_verifier_judge.config import JudgeConfig
 from collegium_verifier_judge.deadline import Deadline
 from collegium_verifier_judge.failures import JudgeFailure, Repeatable
-from collegium_verifier_judge.masking import Mask
 
 OWNER = "collegium-verifier-judge"
 LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks")
@@ -37,7 +36,7 @@ class Endpoint:
     def __init__(self, config: JudgeConfig) -> None:
         self.url = f"{config.endpoint}/chat/completions"
         key = _read_key(config.api_key_env)
-        self.mask = Mask(key)
+        self.mask = KeyMask(key)
         for name in LOGGERS:
             logging.getLogger(name).addFilter(self.mask.filter)
         # A compressed reply of a few kilobytes could unpack to gigabytes.
@@ -98,20 +97,6 @@ def _refuse(response: httpx.Response, text: bytes) -> None:
         wait_s = retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
         raise Repeatable(reason, said=said, wait_s=wait_s)
     raise JudgeFailure(reason, said=said)
-
-
-def retry_after(header: str | None, now: datetime) -> float:
-    """Return the seconds that a ``Retry-After`` header asks for (a number, or an HTTP date); 0 if it is not valid."""
-    if header is None:
-        return 0.0
-    if header.strip().isdecimal() and header.isascii():
-        return min(float(header), 1e9)
-    try:
-        moment = parsedate_to_datetime(header)
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
 
 
 def _read_key(variable: str | None) -> str:

@@ -1,4 +1,7 @@
-"""The API key kept out of everything that is told: a server may echo it, as it is or encoded."""
+"""What every package that talks to an HTTP service needs: its API key kept out of all that is told, and `Retry-After`.
+
+A service may echo the key, as it is or encoded.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import base64
 import logging
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 SHORTEST_BASE64 = 8
 """Characters of base64 that are looked for; fewer would be found in ordinary words."""
 
 
-class Mask:
+class KeyMask:
     """Replaces a key by ``[key]``: plain, JSON-escaped, URL-encoded, as HTML entities, and inside base64."""
 
     def __init__(self, key: str) -> None:
@@ -27,6 +32,19 @@ class Mask:
         """Mask a log record, and let it pass."""
         record.msg, record.args = self(record.getMessage()), ()
         return True
+
+
+def retry_after(header: str | None, now: datetime) -> float:
+    """Return the seconds that a ``Retry-After`` header asks for (a number, or an HTTP date); 0 if it is not valid."""
+    if header is None:
+        return 0.0
+    if header.strip().isdecimal() and header.isascii():
+        return min(float(header), 1e9)
+    try:
+        moment = parsedate_to_datetime(header)
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())
 
 
 def base64_forms(key: str) -> Iterator[str]:
