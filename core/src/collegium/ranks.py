@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,8 @@ POLL_S = 0.2
 """Seconds between looks at the first rank's file."""
 TAIL = 2**13
 """Bytes of a log's end that are looked at for the cause of a death."""
+LOST = re.compile(r"connection (closed|reset)|broken pipe|remote process exited", re.IGNORECASE)
+"""What a rank says that lost another one: then the one that said nothing is the cause."""
 
 
 class RankFile:
@@ -125,20 +128,22 @@ def _follow(process: subprocess.Popen[bytes], first: RankFile, listener: Listene
 def _outcome(job: StageJob, folder: Path, code: int, seconds: float) -> StageOutcome:
     """Return the first rank's outcome, or that of the rank that failed first."""
     found: list[tuple[float, StageOutcome]] = []
+    silent = set(range(job.launch.processes))
     for path in sorted(folder.glob("*.jsonl")):
         for line in RankFile(path).fresh():
             if "outcome" in line:
+                silent -= {int(path.stem)}
                 found.append((float(str(line["time"])), StageOutcome.model_validate(line["outcome"])))
     failed = sorted((pair for pair in found if pair[1].status == "failed"), key=lambda pair: pair[0])
-    if failed:
+    if failed and not (silent and LOST.search(failed[0][1].problem)):
         return failed[0][1]
-    if code == 0 and len(found) == job.launch.processes:
+    if code == 0 and not silent:
         return max((outcome for _, outcome in found), key=lambda outcome: len(outcome.metrics))
     log = folder / "log.txt"
     tail = log.read_bytes()[-TAIL:].decode("utf-8", "replace").strip().splitlines()[-5:]
     problem = (
-        f"{len(found)} of {job.launch.processes} ranks reported, torchrun exited with code {code}; the end of {log}: "
-        + " | ".join(tail)
+        f"of {job.launch.processes} ranks these ended without a word: {', '.join(map(str, sorted(silent))) or 'none'}; "
+        f"torchrun exited with code {code}; the end of {log}: " + " | ".join(tail)
     )
     return StageOutcome(stage=job.id, status="failed", seconds=seconds, kind="RankDied", problem=problem)
 

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from collegium.errors import ConfigError
+from collegium.errors import ConfigError, RecipeError
 from collegium.job import StageJob
 from collegium.launch_config import LaunchConfig
+from collegium.planning import make_plan
+from collegium.plugins import Registry
+from collegium.recipe import load_recipe
+from collegium.testing.rank_jobs import run_jobs_on_ranks
 from collegium.testing.stages import Use, journal_of, run_and_kill, run_toy, toy_domain, toy_job, toy_model, weights_of
 from collegium.training import lora_config
 from collegium.training.initialise import initialise
@@ -20,6 +24,7 @@ from collegium.training.optimizer_config import OptimizerConfig
 from collegium.training.reference import Reference
 from collegium.training.trainer import Trainer
 
+RECIPES = Path(__file__).parents[3] / "recipes"
 needs_peft = pytest.mark.engines
 LORA = {"rank": 4, "alpha": 8.0}
 TOKENS = torch.tensor([[5, 6, 7, 8, 9, 10], [8, 7, 6, 5, 4, 3]])
@@ -72,6 +77,24 @@ def test_a_quantised_adapter_that_a_strategy_cannot_spread_is_told_before_anythi
     assert strategy in problem
     assert config.launch_problem(LaunchConfig(strategy="ddp", processes=2)) is None
     assert config_of().launch_problem(LaunchConfig(strategy=strategy, processes=2)) is None
+
+
+def plan_problem(*overrides: str) -> str:
+    with pytest.raises(RecipeError) as found:
+        make_plan(load_recipe(RECIPES / "quickstart.yaml", overrides), Registry.discover())
+    return str(found.value)
+
+
+def test_a_plan_reports_a_missing_library_and_a_launch_that_cannot_work(monkeypatch):
+    monkeypatch.setattr(lora_config, "find_spec", lambda name: None)
+    problem = plan_problem("stages.sft.adapter={rank: 8}")
+    assert "stages.sft.adapter: an adapter needs peft" in problem
+    assert problem.count("error") + problem.count("needs peft") == 1
+    monkeypatch.setattr(lora_config, "find_spec", lambda name: object())
+    fsdp2 = "stages.sft.launch={strategy: fsdp2, processes: 2}"
+    assert "stages.sft.launch: adapter.quantise nf4" in plan_problem("stages.sft.adapter={quantise: nf4}", fsdp2)
+    zero3 = "stages.sft.launch={strategy: zero3, processes: 2, compile: true}"
+    assert "stages.sft.launch: launch.compile cannot trace zero3" in plan_problem(zero3)
 
 
 # What is trained, and what comes of it
@@ -308,3 +331,27 @@ def test_a_stage_with_an_adapter_that_is_killed_and_resumed_ends_with_the_number
     assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
     start = LanguageModel.load(base).model.state_dict()
     assert any(not torch.equal(weight, start[name]) for name, weight in ours.items())
+
+
+@needs_peft
+@pytest.mark.slow
+def test_two_ranks_train_an_adapter_as_one_process_does(rank_lab, bitsandbytes):
+    launch = LaunchConfig(strategy="ddp", processes=2)
+    options = {"adapter": LORA, "lr": 1e-2}
+    four_bit = {"adapter": {**LORA, "quantise": "nf4"}, "lr": 1e-2}
+    jobs = {kind: rank_lab.job(kind, f"ddp-lora-{kind}", launch, **options) for kind in ("sft", "mopd", "reward-model")}
+    jobs["nf4"] = rank_lab.job("sft", "ddp-lora-nf4", launch, **four_bit)
+    outcome = run_jobs_on_ranks(list(jobs.values()))
+    assert outcome.status == "completed", outcome.problem
+    for kind in ("sft", "mopd", "reward-model"):
+        rank_lab.assert_same(jobs[kind], rank_lab.alone(kind, **options))
+    rank_lab.assert_same(jobs["nf4"], rank_lab.alone("sft", **four_bit))
+
+
+@needs_peft
+def test_a_reward_models_new_head_is_trained_beside_the_adapter(rank_lab):
+    job = rank_lab.alone("reward-model", adapter=LORA, lr=1e-2)
+    trained = rank_lab.checkpoint(job)["trainer"]["model"]
+    assert "score.weight" in trained
+    assert {name for name in trained if "lora" not in name} == {"score.weight"}
+    assert not [name for name in rank_lab.weights(job) if "lora" in name or "base_layer" in name]

@@ -52,7 +52,7 @@ class Adapter:
         self.transposed = {name for name in targets if isinstance(linear[name], Conv1D)}
         inject(model, config, targets, transposed=bool(self.transposed))
         if model.get_output_embeddings() is None:  # type: ignore[no-untyped-call]  # transformers
-            policy.head.requires_grad_(requires_grad=True)
+            policy.head.requires_grad = True
 
     def merged(self, weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
         """Turn the weights as training has them into those of the plain model, by their Hugging Face names.
@@ -119,7 +119,7 @@ def inject(model: PreTrainedModel, config: LoraConfig, targets: list[str], *, tr
     """Put adapters beside layers and freeze everything else; every rank comes to the same ``A``, and ``B`` is 0."""
     options = peft.LoraConfig(
         r=config.rank,
-        lora_alpha=config.alpha,  # type: ignore[arg-type]  # peft computes with it as with any number
+        lora_alpha=config.alpha,  # peft computes with it as with any number
         lora_dropout=config.dropout,
         target_modules=targets,
         fan_in_fan_out=transposed,
@@ -174,4 +174,5 @@ def dequantised(layer: Any) -> Tensor:
     """Return a four-bit layer's weight, ``[O, I]``, as the forward pass computes with it."""
     from bitsandbytes.functional import dequantize_4bit
 
-    return dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+    weight: Tensor = dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+    return weight

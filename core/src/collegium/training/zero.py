@@ -131,7 +131,8 @@ class Zero:
         """Return a trained weight, whole, in the optimizer's precision."""
         from deepspeed.utils import safe_get_full_fp32_param
 
-        return safe_get_full_fp32_param(weight).detach().reshape(self._shape(weight))
+        whole: Tensor = safe_get_full_fp32_param(weight)
+        return whole.detach().reshape(self._shape(weight))
 
     @staticmethod
     def _shape(weight: Tensor) -> torch.Size:
@@ -140,7 +141,7 @@ class Zero:
     @staticmethod
     def _gathered(weight: Tensor, *, change: bool = False) -> AbstractContextManager[Any]:
         """Put a weight together for a while; with `change`, what rank 0 writes into it stays."""
-        from deepspeed.zero import GatheredParameters
+        from deepspeed.runtime.zero import GatheredParameters
 
         split = hasattr(weight, "ds_id")
         gathered: AbstractContextManager[Any] = GatheredParameters(
@@ -192,6 +193,8 @@ class Zero:
         for group in self._inner.param_groups:
             for part in group["params"]:  # DeepSpeed makes the state at the first update, which is too late here
                 self._inner.state[part] = {"step": steps.clone()} | {key: torch.zeros_like(part) for key in MOMENTS}
+        if not self.splits_weights:
+            self.engine.optimizer._lazy_init_hp_params_optimizer_state()  # each weight's place in the state
         for name, weight in self.named.items():
             for key in MOMENTS:
                 safe_set_full_optimizer_state(weight, optimizer[name][key].to(self.policy.device), key)
