@@ -66,10 +66,7 @@ class Estimator:
         """Estimate a stage with gradient steps whose model is known."""
         work = workload_of(stage, config, shape)
         parts: dict[str, Part] = {"loading": shape.count * 4}
-        states = memory.states(
-            shape, stage.node.launch, config.precision, _trained_weights(config, shape),
-            accumulates=isinstance(work, Unknown) or work.accumulates,
-        )  # fmt: skip
+        states = memory.states(shape, stage.node.launch, config.precision, _trained_weights(config, shape))
         parts |= {name: getattr(states, name) for name in ("weights", "working", "gradients", "optimizer")}
         parts |= self._passes(stage, config, shape, work)
         parts |= self._teachers(stage, config, shape, work)

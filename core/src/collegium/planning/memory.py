@@ -62,9 +62,7 @@ def mode_of(launch: LaunchConfig, precision: str) -> Mode:
     return "autocast" if launch.strategy in ("single", "ddp") else "low"
 
 
-def states(
-    shape: ModelShape, launch: LaunchConfig, precision: str, trained: int | None = None, *, accumulates: bool = False
-) -> States:
+def states(shape: ModelShape, launch: LaunchConfig, precision: str, trained: int | None = None) -> States:
     """Return what weights, gradients and optimizer take on each device.
 
     Per weight, in bytes: 4 + 4 + 8 with float32 weights, whatever the layers' precision; 2 + 2 + 12 where DeepSpeed
@@ -76,8 +74,6 @@ def states(
         launch: How it is spread.
         precision: Of the layers' numbers.
         trained: Weights that are trained, where an adapter leaves the others as they are.
-        accumulates: Whether a step has several micro-batches on a rank: ``fsdp2`` then keeps their gradient whole, on
-            the device, until the last of them.
     """
     every, some = shape.count, shape.count if trained is None else trained
     zero = int(launch.strategy[-1]) if launch.strategy.startswith("zero") else 0
@@ -89,12 +85,11 @@ def states(
     kept_gradients = _share(some * gradients, ranks if zero >= 2 or whole else 1)
     kept_optimizer = _share(some * optimizer, ranks if zero >= 1 or whole else 1)
     working = _working(shape, launch, mode_of(launch, precision))
-    gathered = some * 4 if whole and accumulates else 0
     if launch.offload == "none":
-        return States(kept_weights, working, gathered or kept_gradients, kept_optimizer)
+        return States(kept_weights, working, kept_gradients, kept_optimizer)
     host = kept_gradients + kept_optimizer
     if whole or launch.offload == "parameters":  # FSDP2 offloads all or nothing
-        return States(0, working, gathered, 0, host + kept_weights)
+        return States(0, working, 0, 0, host + kept_weights)
     return States(kept_weights, working, 0, 0, host)
 
 

@@ -23,7 +23,6 @@ class Workload:
         rows: Rows of one forward and backward pass on a rank.
         length: Tokens of a row.
         padded: Whether rows are padded, not packed.
-        accumulates: Whether a step may have several such passes on a rank.
         tokens_per_step: Tokens that an optimizer step reads, over all ranks.
         tokens_per_rollouts: Tokens that a batch of rollouts samples; None without rollouts.
     """
@@ -31,7 +30,6 @@ class Workload:
     rows: int
     length: int
     padded: bool
-    accumulates: bool
     tokens_per_step: int
     tokens_per_rollouts: int | None = None
 
@@ -43,7 +41,7 @@ def workload_of(stage: PlannedStage, config: OptimizerConfig, shape: ModelShape)
         length = min(config.row_tokens, shape.context or config.row_tokens)
         own, padded = _share(config.batch, ranks), config.layout == "length-grouped"
         rows = min(config.micro_batch, own)
-        return Workload(rows, length, padded, own > config.micro_batch, config.batch * length)
+        return Workload(rows, length, padded, config.batch * length)
     if isinstance(config, RolloutConfig):
         longest = longest_sequence(stage, shape)
         if isinstance(longest, Unknown):
@@ -52,7 +50,7 @@ def workload_of(stage: PlannedStage, config: OptimizerConfig, shape: ModelShape)
         in_step = _share(rollouts, config.minibatches)
         own = _share(in_step, ranks)
         rows, sampled = min(config.micro_batch, own), rollouts * config.sampling.max_tokens
-        return Workload(rows, longest, True, own > config.micro_batch, in_step * longest, sampled)
+        return Workload(rows, longest, True, in_step * longest, sampled)
     return Unknown(f"the core does not know the batches of {stage.entry.id}")
 
 

@@ -66,8 +66,10 @@ class FullyShard:
             )
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
-        """Add a micro-batch's gradient; FSDP takes the mean over ranks, and the loss is a sum."""
-        self.root.set_requires_gradient_sync(last)
+        """Add a micro-batch's gradient; FSDP takes the mean over ranks, and the loss is a sum.
+
+        Ranks add up after every micro-batch: until the last, each would have to keep the whole gradient.
+        """
         (loss * self.world.size).backward()  # type: ignore[no-untyped-call]  # torch
 
     def update(self, lr: float, most: float) -> float:

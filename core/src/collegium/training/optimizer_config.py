@@ -33,6 +33,12 @@ class OptimizerConfig(StageConfig):
     adapter: LoraConfig | None = None
     """An adapter that is trained in place of the whole model."""
 
+    def libraries(self) -> tuple[str, ...]:
+        """Return what an adapter's numbers depend on: its version is part of the fingerprint."""
+        if self.adapter is None:
+            return ()
+        return ("peft",) if self.adapter.quantise == "none" else ("peft", "bitsandbytes")
+
     def launch_problem(self, launch: LaunchConfig) -> str | None:
         """Say why the stage cannot be launched so; None if it can."""
         if self.adapter is not None and self.adapter.quantise != "none" and launch.strategy not in ("single", "ddp"):
