@@ -127,7 +127,7 @@ def sbatch(standin: Standin, words: list[str]) -> None:
 def node(standin: Standin, words: list[str]) -> None:
     """Run a job's script, as the daemon of its first node does."""
     identity = int(words[0])
-    while standin.switched("hold"):
+    while standin.switched("hold"):  # ends with the folder: a test that is killed leaves nothing waiting
         time.sleep(0.02)
     job = standin.job(identity)
     if job["state"] != "PENDING":
