@@ -63,6 +63,7 @@ docs: setup
 bench: setup
 	$(BIN)/python tests/benchmarks/startup.py
 	$(BIN)/python tests/benchmarks/run.py
+	$(BIN)/python tests/benchmarks/staleness.py
 
 # tokens/s and peak memory of each engine and of a training step; size=0.6b or 1.7b needs an accelerator
 bench-engines: $(ENGINES)/.ready

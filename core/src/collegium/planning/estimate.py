@@ -71,6 +71,7 @@ class Estimator:
         parts |= self._passes(stage, config, shape, work)
         parts |= self._teachers(stage, config, shape, work)
         parts["reference"] = shape.count * 4 if _reads_reference(stage) else 0
+        parts["ahead"] = shape.count * 4 if getattr(config, "staleness", 0) else 0
         engine = engine_memory(stage, config, shape) if isinstance(config, RolloutConfig) else NO_ENGINE
         parts |= {"engine_weights": engine.weights, "kv_cache": engine.cache, "sampling": engine.sampling}
         waiting = parts.pop("host")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from collegium.launch_config import LaunchConfig
 from collegium.planning.memory import size
 
-ALWAYS = ("weights", "optimizer", "reference")
+ALWAYS = ("weights", "optimizer", "reference", "ahead")
 """What every phase after loading holds."""
 PHASES: Mapping[str, tuple[str, ...]] = {
     "load": ("loading",),
@@ -30,6 +30,7 @@ REMEDIES: Mapping[str, str] = {
     "sampling": "lower the engine's batch",
     "teachers": "serve the teachers elsewhere",
     "reference": "leave the reference out",
+    "ahead": "set staleness: 0",
     "loading": "use devices with more memory: each rank loads the whole model before it is split",
 }
 """What lowers each part."""
