@@ -47,32 +47,50 @@ def test_two_ranks_come_to_the_numbers_of_one_process(finished, cli, tmp_path):
 
 
 def ranks_of(run: Path) -> list[int]:
-    """Return the processes that run a rank of this run."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(maxsplit=1) for line in listed.splitlines()[1:]]
-    return [int(pid) for pid, args in rows if str(run) in args and "-m collegium.worker" in args and "/ranks/" in args]
+    """Return the processes of this run's ranks, torchrun included."""
+    return [pid for pid, args in _processes(run) if "/ranks/" in args]
 
 
 def trainers_of(run: Path) -> list[int]:
-    """Return those of them that train, torchrun itself left out."""
+    """Return those of them that train."""
+    return [pid for pid, args in _processes(run) if "/ranks/" in args and "collegium.ranks" not in args]
+
+
+def _processes(run: Path) -> list[tuple[int, str]]:
     listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=1) for line in listed.splitlines()[1:]]
-    return [
-        int(pid) for pid, args in rows if str(run) in args and "/ranks/" in args and "torch.distributed" not in args
-    ]
+    return [(int(pid), args) for pid, args in rows if str(run) in args]
+
+
+def start(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a run on two ranks and wait for its first steps."""
+    command = [sys.executable, "-m", "collegium", "run", "toy.yaml", *DDP, "stages.base.steps=400"]
+    command += ["--out", "run", "--store", "store"]
+    with open(folder / "said.txt", "wb") as said:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+    seen = folder / "run/stages/base/metrics.jsonl"
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline and not (seen.is_file() and len(seen.read_text().splitlines()) > 3):
+        assert process.poll() is None, (folder / "said.txt").read_text()
+        time.sleep(0.1)
+    return process
+
+
+def test_a_run_that_is_killed_leaves_no_rank_behind(finished, environment, tmp_path):
+    shutil.copy(finished / "toy.yaml", tmp_path)
+    process = start(tmp_path, environment)
+    assert len(trainers_of(tmp_path / "run")) == 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    while ranks_of(tmp_path / "run") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert ranks_of(tmp_path / "run") == []
 
 
 def test_a_rank_that_is_killed_ends_the_stage_and_a_resume_goes_on(finished, cli, environment, tmp_path):
     shutil.copy(finished / "toy.yaml", tmp_path)
-    command = [sys.executable, "-m", "collegium", "run", "toy.yaml", *DDP, "stages.base.steps=400"]
-    command += ["--out", "run", "--store", "store"]
-    with open(tmp_path / "said.txt", "wb") as said:
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=said, stderr=said)
-    run, seen = tmp_path / "run", tmp_path / "run/stages/base/metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (seen.is_file() and len(seen.read_text().splitlines()) > 3):
-        assert process.poll() is None, (tmp_path / "said.txt").read_text()
-        time.sleep(0.1)
+    process, run = start(tmp_path, environment), tmp_path / "run"
     os.kill(trainers_of(run)[-1], signal.SIGKILL)
     assert process.wait(timeout=120) == 1
     text = (tmp_path / "said.txt").read_text()

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -23,10 +24,12 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from collegium.job import StageEvent, StageJob, StageOutcome
+from collegium.log_files import bound_log
 
 Listener: TypeAlias = Callable[[StageEvent], None]
 
 FOLDER = "ranks"
+LOG = "log.txt"
 POLL_S = 0.2
 """Seconds between looks at the first rank's file."""
 TAIL = 2**13
@@ -79,14 +82,14 @@ def run_ranks(job: StageJob, listener: Listener, module: str = "collegium.worker
     folder.mkdir(parents=True)
     path = folder / "job.json"
     path.write_text(job.model_dump_json(), encoding="utf-8")
-    with open(folder / "log.txt", "wb") as log:
+    with open(folder / LOG, "ab") as log:
         process = subprocess.Popen(
             _command(job, node, address, module, path),
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=_environment(job),
             start_new_session=True,
         )  # fmt: skip
         try:
-            _follow(process, RankFile(folder / "0.jsonl"), listener)
+            _follow(process, folder, listener)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -103,7 +106,7 @@ def _command(job: StageJob, node: int, address: str, module: str, path: Path) ->
         f"--node-rank={node}", "--rdzv-backend=static", f"--rdzv-endpoint={address}", f"--rdzv-id={job.id}"
     ]  # fmt: skip
     return [
-        sys.executable, "-m", "torch.distributed.run",
+        sys.executable, "-m", __name__,
         f"--nnodes={launch.nodes}", f"--nproc-per-node={launch.processes}", *spread, "--max-restarts=0",
         "-m", module, str(path),
     ]  # fmt: skip
@@ -113,11 +116,12 @@ def _environment(job: StageJob) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": str(job.threads), "TOKENIZERS_PARALLELISM": "false"}
 
 
-def _follow(process: subprocess.Popen[bytes], first: RankFile, listener: Listener) -> None:
-    """Pass on the first rank's events until torchrun ends."""
-    running = True
+def _follow(process: subprocess.Popen[bytes], folder: Path, listener: Listener) -> None:
+    """Pass on the first rank's events until torchrun ends, and keep the log of all ranks bounded."""
+    first, running = RankFile(folder / "0.jsonl"), True
     while running:
         running = process.poll() is None
+        bound_log(folder / LOG)
         for line in first.fresh():
             if "event" in line:
                 listener(StageEvent.model_validate(line["event"]))
@@ -139,7 +143,7 @@ def _outcome(job: StageJob, folder: Path, code: int, seconds: float) -> StageOut
         return failed[0][1]
     if code == 0 and not silent:
         return max((outcome for _, outcome in found), key=lambda outcome: len(outcome.metrics))
-    log = folder / "log.txt"
+    log = folder / LOG
     tail = log.read_bytes()[-TAIL:].decode("utf-8", "replace").strip().splitlines()[-5:]
     problem = (
         f"of {job.launch.processes} ranks these ended without a word: {', '.join(map(str, sorted(silent))) or 'none'}; "
@@ -162,3 +166,15 @@ def run_as_rank(path: Path, run: Callable[[StageJob, Listener], StageOutcome]) -
 def rank_of(environment: Mapping[str, str]) -> int | None:
     """Return this process's number on its machine if torchrun started it; None if it is no rank."""
     return int(environment["LOCAL_RANK"]) if "TORCHELASTIC_RUN_ID" in environment else None
+
+
+def _torchrun() -> None:
+    """Be torchrun, but end with the worker that started it; the ranks end with torchrun in turn."""
+    from collegium.worker import die_with_parent
+
+    die_with_parent()
+    runpy.run_module("torch.distributed.run", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _torchrun()

@@ -19,15 +19,12 @@ from pydantic import Field
 from collegium.component import Config
 from collegium.job import StageEvent, StageJob, StageOutcome
 from collegium.kinds.executor import Executor, Listener
+from collegium.log_files import bound_log
 
 POLL_S = 0.5
 """Seconds after which a silent worker is looked at."""
 GRACE_S = 20.0
 """Seconds that a worker may take to end after its outcome."""
-LARGEST_LOG = 64 * 2**20
-"""Bytes that a worker's log may have: beyond them what it holds is dropped, so that prints never fill the disk."""
-KEPT_LOG = 2**20
-"""Bytes of its end that are kept then."""
 STOPPED = "Stopped"
 """The outcome's `kind` when the run stopped the worker."""
 
@@ -110,7 +107,7 @@ class LocalExecutor(Executor):
         try:
             while True:
                 ready, _, _ = select.select([channel], [], [], POLL_S)
-                _bound_log(log)
+                bound_log(log)
                 chunk = os.read(channel, 1 << 16) if ready else b""
                 if not chunk and (ready or process.poll() is not None):
                     return None
@@ -150,14 +147,3 @@ class LocalExecutor(Executor):
         for process in running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-
-
-def _bound_log(log: Path) -> None:
-    """Cut a log that has grown too large to its end; its writers append, so they go on at its new end."""
-    with contextlib.suppress(FileNotFoundError), open(log, "a+b") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > LARGEST_LOG:
-            file.seek(size - KEPT_LOG)
-            tail = file.read(KEPT_LOG)
-            file.truncate(0)
-            file.write(b"[%d bytes of output were dropped here]\n" % (size - len(tail)) + tail)
