@@ -6,6 +6,7 @@ in everything but the number of ranks.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -109,6 +110,7 @@ def _run_all(job: StageJob, listener: Listener) -> StageOutcome:
         each = StageJob.model_validate(body)
         distributed._world = replace(world, launch=each.launch)
         AcceleratorState._reset_state(reset_partial_state=True)
+        gc.collect()  # the engine of the job before
         outcome = execute.run_job(each, toy_registry(), listener)
         if world.is_main:
             (Path(each.directory) / ENDED).write_text(outcome.model_dump_json())

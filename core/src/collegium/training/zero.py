@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DeepSpeedPlugin
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from collegium.errors import PluginNotFound, PolicyError
@@ -29,6 +29,8 @@ from collegium.training.language_model import LanguageModel
 from collegium.training.optimizer_config import OptimizerConfig
 from collegium.training.strategy import MOMENTS, OptimizerState, adamw, low_precision, named_trained
 
+BUCKET = 500_000_000
+"""Numbers that the ranks add up at once, for which ZeRO-3 keeps a buffer; no more than there are weights."""
 STALE_S = 600
 """Seconds after which the lock of a build is that of a process which died."""
 
@@ -56,7 +58,9 @@ class Zero:
         policy.compute_dtype = low_precision(config) or policy.model.dtype
         buffers = {name: buffer.clone() for name, buffer in policy.model.named_buffers()}
         self._frozen = frozen(policy) if config.precision != "float32" else {}
-        self.accelerator = accelerator_for(config, world, on_cpu=policy.device.type == "cpu")
+        self.accelerator = accelerator_for(
+            config, world, sum(weight.numel() for weight in policy.parameters()), on_cpu=policy.device.type == "cpu"
+        )
         forward = policy.forward_module
         self.named = dict(named_trained(policy))
         head = policy.head
@@ -177,8 +181,6 @@ class Zero:
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor], optimizer: OptimizerState) -> None:
         """Take weights and optimizer state."""
-        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
-
         for name, weight in self.policy.model.state_dict(keep_vars=True).items():
             if name not in weights:
                 continue
@@ -186,18 +188,41 @@ class Zero:
                 if not self.splits_weights or self.world.is_main:
                     weight.data.copy_(weights[name])
             if weight.requires_grad:
-                safe_set_full_fp32_param(weight, weights[name].to(self.policy.device, torch.float32))
+                self._set(weight, weights[name])
         if not optimizer:
             return
         steps = next(iter(optimizer.values()))["step"]
-        for group in self._inner.param_groups:
-            for part in group["params"]:  # DeepSpeed makes the state at the first update, which is too late here
-                self._inner.state[part] = {"step": steps.clone()} | {key: torch.zeros_like(part) for key in MOMENTS}
+        for part in self._parts():  # DeepSpeed makes the state at the first update, which is too late here
+            self._inner.state[part] = {"step": steps.clone()} | {key: torch.zeros_like(part) for key in MOMENTS}
         if not self.splits_weights:
             self.engine.optimizer._lazy_init_hp_params_optimizer_state()  # each weight's place in the state
         for name, weight in self.named.items():
             for key in MOMENTS:
-                safe_set_full_optimizer_state(weight, optimizer[name][key].to(self.policy.device), key)
+                self._set(weight, optimizer[name][key], key)
+
+    def _parts(self) -> list[Tensor]:
+        """Return the flat parts of the weights that this rank's optimizer updates."""
+        if self.splits_weights:  # between updates no parameter group has them
+            return list(self.engine.optimizer.fp32_partitioned_groups_flat)
+        return [part for group in self._inner.param_groups for part in group["params"]]
+
+    def _set(self, weight: Tensor, value: Tensor, key: str | None = None) -> None:
+        """Give a weight's float32 form, or one of its moments, a value."""
+        from deepspeed import utils
+
+        whole = value.to(self.policy.device, torch.float32)
+        if self.splits_weights:  # DeepSpeed's own way of cutting fails where the ranks do not divide the weight
+            size = -(-whole.numel() // self.world.size)
+            padded = nn.functional.pad(whole.flatten(), (0, size * self.world.size - whole.numel()))
+            own = padded[self.world.rank * size :][:size]
+            if key is None:
+                utils.safe_set_local_fp32_param(weight, own)
+            else:
+                utils.safe_set_local_optimizer_state(weight, own, key)
+        elif key is None:
+            utils.safe_set_full_fp32_param(weight, whole)
+        else:
+            utils.safe_set_full_optimizer_state(weight, whole, key)
 
 
 def frozen(policy: LanguageModel) -> dict[str, Tensor]:
@@ -224,13 +249,13 @@ def use_own_extensions() -> None:
                 lock.unlink()
 
 
-def accelerator_for(config: OptimizerConfig, world: World, *, on_cpu: bool) -> Accelerator:
-    """Return `accelerate` set up for DeepSpeed."""
+def accelerator_for(config: OptimizerConfig, world: World, weights: int, *, on_cpu: bool) -> Accelerator:
+    """Return `accelerate` set up for DeepSpeed and a number of weights."""
     if on_cpu:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
         os.environ.setdefault("DS_BUILD_OPS", "0")
     launch = world.launch
-    stage: dict[str, Any] = {"stage": int(launch.strategy[-1])}
+    stage: dict[str, Any] = {"stage": int(launch.strategy[-1]), "reduce_bucket_size": min(BUCKET, weights)}
     if launch.offload != "none":
         stage["offload_optimizer"] = {"device": "cpu"}
     if launch.offload == "parameters":
