@@ -60,6 +60,14 @@ class Uncorrected(Corrected):
     needs: ClassVar[frozenset[str]] = frozenset({"current", "old", "advantage"})
 
 
+class Watching(Corrected):
+    """Read who sampled the tokens, only to look at it."""
+
+    @property
+    def corrects_age(self) -> bool:
+        return False
+
+
 class ByLength(RewardSource):
     """Score by length, abstain on prompts with an a, fail on those with a b."""
 
@@ -374,12 +382,21 @@ def test_details_of_a_score_that_are_no_json_are_told(tmp_path):
         encode(stage.collector.draw(1), stage.collector.tasks)
 
 
-def test_a_loss_without_a_correction_is_refused_only_where_rollouts_are_stale(tmp_path):
+@pytest.mark.parametrize("loss", [Uncorrected, Watching])
+def test_a_loss_without_a_correction_is_refused_only_where_rollouts_are_stale(tmp_path, loss):
     stage = Stage(tmp_path, staleness=1)
-    with pytest.raises(ConfigError, match=r"(?s)loss Uncorrected has no importance correction.*importance: tis"):
-        RolloutPipeline(stage.collector, stage.scorer, Uncorrected())
+    refused = rf"(?s)loss {loss.__name__} has no importance correction.*importance: tis"
+    with pytest.raises(ConfigError, match=refused):
+        RolloutPipeline(stage.collector, stage.scorer, loss())
     on_policy = Stage(tmp_path, staleness=0)
-    RolloutPipeline(on_policy.collector, on_policy.scorer, Uncorrected())
+    RolloutPipeline(on_policy.collector, on_policy.scorer, loss())
+
+
+def test_a_loss_that_weighs_nothing_by_an_advantage_needs_no_correction():
+    class Supervised(Corrected):
+        needs: ClassVar[frozenset[str]] = frozenset({"current"})
+
+    assert (Supervised().corrects_age, Corrected().corrects_age, Uncorrected().corrects_age) == (True, True, False)
 
 
 def test_a_reward_that_adapts_is_refused_where_rollouts_are_stale(tmp_path):

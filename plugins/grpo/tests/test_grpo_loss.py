@@ -107,6 +107,13 @@ def test_a_loss_needs_the_streams_that_its_options_read_and_no_others(streams, c
         loss.per_token(streams)
 
 
+def test_only_importance_corrects_for_the_age_of_rollouts():
+    assert not ClippedLoss().corrects_age
+    assert not ClippedLoss({"off_policy_delta": 1.0}).corrects_age  # it drops sequences and weighs none
+    assert ClippedLoss({"importance": "tis"}).corrects_age
+    assert CispoLoss({"clip_high": 1.0, "importance": "icepop", "off_policy_delta": 1.0}).corrects_age
+
+
 def test_the_clipped_share_counts_tokens_whose_gradient_the_clip_took():
     ratio = torch.tensor([[0.5, 0.5, 1.0, 1.5, 1.5]])
     streams = TokenStreams(

@@ -139,6 +139,8 @@ def test_stale_rollouts_without_a_correction_are_refused_when_the_recipe_is_read
         GrpoConfig(staleness=1)
     with pytest.raises(ValueError, match=r"loss: \{use: cispo, importance: tis\}"):
         GrpoConfig(staleness=1, loss={"use": "cispo", "clip_high": 2.0})
+    with pytest.raises(ValueError, match=r"importance: tis"):
+        GrpoConfig(staleness=1, loss={"use": "clipped", "off_policy_delta": 1.0})
     GrpoConfig(staleness=1, loss={"use": "clipped", "importance": "icepop"})
     GrpoConfig(staleness=1, loss={"use": "acme/clipped"})
 

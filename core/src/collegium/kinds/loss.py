@@ -17,6 +17,15 @@ class Loss(Adaptive):
     """Streams it reads: ``current``, ``old``, ``behaviour``, ``reference``, ``teacher`` (log-probs), ``advantage``,
     ``hidden`` and ``teacher_hidden`` (last hidden states with their heads). A stage provides exactly these."""
 
+    @property
+    def corrects_age(self) -> bool:
+        """Whether its gradient allows for rollouts that older weights sampled (a stage's `staleness`).
+
+        By default it does if it weighs no sampled token by an advantage, or reads who sampled the token. Override it
+        where `behaviour` is read for something else.
+        """
+        return "advantage" not in self.needs or "behaviour" in self.needs
+
     def per_token(self, streams: TokenStreams) -> LossOutput:
         """Return the loss of each trained token, shape ``[B, T]``, in nats, and per-token statistics of that shape."""
         raise NotImplementedError

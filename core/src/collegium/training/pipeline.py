@@ -232,13 +232,13 @@ def check_ahead(collector: RolloutCollector, loss: Loss) -> None:
     """Refuse what would be wrong with stale rollouts.
 
     Raises:
-        ConfigError: If the loss weighs sampled tokens by an advantage and does not read who sampled them, or the reward
-            source adapts from step to step: it would judge rollouts of a step that has not come.
+        ConfigError: If the loss does not correct for the rollouts' age (`Loss.corrects_age`), or the reward source
+            adapts from step to step: it would judge rollouts of a step that has not come.
     """
     staleness = collector.config.staleness
     if not staleness:
         return
-    if "advantage" in loss.needs and "behaviour" not in loss.needs:
+    if not loss.corrects_age:
         raise ConfigError(
             f"staleness {staleness} lets older weights sample, and the loss {type(loss).__name__} has no importance "
             "correction: its gradient would be that of another policy",

@@ -30,6 +30,11 @@ class ClippedLoss(Loss):
         super().__init__(config)
         self.needs = needs_of(self.config)  # type: ignore[misc]  # depends on the options
 
+    @property
+    def corrects_age(self) -> bool:
+        """Whether tokens are weighed by ``old / behaviour``: the off-policy mask reads `behaviour` and weighs none."""
+        return bool(self.config.importance != "none")
+
     def per_token(self, streams: TokenStreams) -> LossOutput:
         """Return the loss and its statistics: ratio, clipped shares, masked share, importance and KL."""
         old, advantage = self._stream(streams, "old"), self._stream(streams, "advantage")

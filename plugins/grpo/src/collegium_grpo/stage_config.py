@@ -32,8 +32,7 @@ class GrpoConfig(RolloutConfig):
     def _stale_rollouts_are_corrected(self) -> GrpoConfig:
         """Refuse stale rollouts for our own losses at plan time; the core looks at every loss when the stage starts."""
         owner, _, name = self.loss.use.rpartition("/")
-        options = self.loss.options
-        corrected = options.get("importance", "none") != "none" or options.get("off_policy_delta") is not None
+        corrected = self.loss.options.get("importance", "none") != "none"
         if self.staleness and owner in ("", OWNER) and name in LOSSES and not corrected:
             raise ConfigError(
                 f"staleness {self.staleness} lets older weights sample, and the loss {name!r} corrects nothing",
