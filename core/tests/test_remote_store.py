@@ -192,12 +192,27 @@ def test_a_damaged_copy_in_the_cache_is_fetched_anew(store, model, tmp_path):
     assert (tmp_path / "cache/damaged-f1").exists()
 
 
-def test_a_manifest_that_points_outside_of_its_object_is_refused(store, other, model, tmp_path):
+@pytest.mark.parametrize("name", ["../../../escaped", "/escaped", "", ".", "a\0b"])
+def test_a_manifest_that_points_outside_of_its_object_is_refused(store, other, model, tmp_path, name):
     store.put("f1", {"model": model}, OUTCOME)
     content = json.loads(files_of(store)["objects/f1/manifest.json"])
-    edit(store, "manifest.json", json.dumps({**content, "files": {"../../../escaped": "0" * 64}}).encode())
+    edit(store, "manifest.json", json.dumps({**content, "files": {name: "0" * 64}}).encode())
     with pytest.raises(StoreError, match="outside of its object"):
         other.take("f1", tmp_path / "out")
+
+
+@pytest.mark.parametrize("folder", ["x/../../../../evil", "../f2/files-0123456789abcdef", "files-0123456789abcdef\n", ""])
+def test_a_manifest_whose_folder_no_upload_wrote_leads_nowhere_and_is_replaced(store, other, model, tmp_path, folder):
+    store.put("f1", {"model": model}, OUTCOME)
+    content = json.loads(files_of(store)["objects/f1/manifest.json"])
+    edit(store, "manifest.json", json.dumps({**content, "folder": folder}).encode())
+    assert not other.has("f1")
+    with pytest.raises(StoreError, match="artifact f1 is not in the store"):
+        other.take("f1", tmp_path / "out")
+    assert not list(tmp_path.rglob("*evil*"))
+    assert all(name.startswith("objects/f1/") for name in files_of(store))
+    other.put("f1", {"model": model}, OUTCOME)
+    assert RemoteStore(store.location, tmp_path / "third-cache").take("f1", tmp_path / "out") == OUTCOME
 
 
 def test_two_writers_of_different_contents_leave_one_whole_object(store, other, model, tmp_path):

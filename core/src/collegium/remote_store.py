@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -26,6 +27,8 @@ from collegium.store_location import Location
 DEFAULT_CACHE = ".collegium/cache"
 MARKER = "collegium-store.json"
 LAYOUT = {"collegium_store": 1}
+FOLDER = re.compile(r"files-[0-9a-f]{16}")
+"""What `_upload` calls the folder of an object's files."""
 
 
 class RemoteStore(Store):
@@ -64,11 +67,11 @@ class RemoteStore(Store):
         return super()._manifest(fingerprint) or self._remote_manifest(fingerprint)
 
     def _remote_manifest(self, fingerprint: str) -> dict[str, Any] | None:
-        """Return the manifest at the location; one that cannot be parsed, or is none, counts as absent."""
+        """Return the manifest at the location; one that is torn, or not what `_upload` writes, counts as absent."""
         content = self.remote.read(f"objects/{fingerprint}/{MANIFEST}")
         found = _json(content)
         whole = isinstance(found, dict) and all(isinstance(found.get(key), dict) for key in ("files", "outcome"))
-        return found if whole and isinstance(found.get("folder"), str) else None
+        return found if whole and FOLDER.fullmatch(str(found.get("folder"))) else None
 
     def holds(self, fingerprint: str, folder: Path) -> bool:
         """Say whether a folder has every file of an artifact, unchanged; if not, fetch the artifact into the cache.
@@ -237,9 +240,9 @@ def _inside(name: str) -> Path:
     """Return a manifest's file name as a path within the object.
 
     Raises:
-        StoreError: If it leads out of it.
+        StoreError: If it names no file within it.
     """
     path = Path(name)
-    if path.is_absolute() or ".." in path.parts:
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
         raise StoreError(f"a manifest in the store names the file {name!r}, which lies outside of its object")
     return path
