@@ -130,6 +130,47 @@ def test_the_clipped_share_counts_tokens_whose_gradient_the_clip_took():
     assert weights["clip_high"].tolist() == [[0, 0, 0, 1, 1]]
 
 
+def stale_penalty(config, behaviour, old, logits, reference):
+    """Return the penalty's expected gradient in the logits over what `behaviour` samples, and the reverse KL's, ``[V]``."""
+    current = logits.log_softmax(dim=-1)
+    streams = TokenStreams(
+        mask=torch.ones(1, len(logits), dtype=torch.bool),
+        current=current[None],
+        old=old[None],
+        behaviour=behaviour[None],
+        reference=reference[None],
+        advantage=torch.zeros(1, len(logits), dtype=torch.float64),
+    )
+    expected = (behaviour.exp() * ClippedLoss(config).per_token(streams).loss[0]).sum()
+    exact = (current.exp() * (current - reference)).sum()
+    return [torch.autograd.grad(value, logits, retain_graph=True)[0] for value in (expected, exact)]
+
+
+@pytest.mark.parametrize("importance", ["tis", "icepop"])
+def test_the_corrected_penalty_has_the_reverse_kls_gradient_whoever_sampled(importance):
+    make = torch.Generator().manual_seed(3)
+    behaviour, old, reference, logits = torch.randn(4, 6, generator=make, dtype=torch.float64)
+    others = [each.log_softmax(dim=-1) for each in (behaviour, old, reference)]
+    logits.requires_grad_()
+    wide = {"importance": importance, "importance_low": 0.0, "importance_high": 1e6, "kl_coefficient": 1.0}
+    found, exact = stale_penalty(wide, others[0], others[1], logits, others[2])
+    torch.testing.assert_close(found, exact, rtol=1e-12, atol=1e-12)
+    uncorrected, _ = stale_penalty({"kl_coefficient": 1.0}, others[0], others[1], logits, others[2])
+    assert (uncorrected - exact).norm() > 0.1 * exact.norm()
+    on_policy, _ = stale_penalty({"kl_coefficient": 1.0}, others[1], others[1], logits, others[2])
+    torch.testing.assert_close(on_policy, exact, rtol=1e-12, atol=1e-12)
+
+
+def test_the_off_policy_mask_leaves_the_penalty_alone(streams):
+    streams.behaviour = streams.current.detach() + 2.0
+    streams.advantage = -torch.ones_like(streams.advantage)
+    masked = {"off_policy_delta": 1.0, "kl_coefficient": 0.1}
+    output = ClippedLoss(masked).per_token(streams)
+    assert (output.stats["importance"] == 0).all()
+    torch.testing.assert_close(output.loss, 0.1 * output.stats["kl"], check_dtype=False)
+    assert (output.loss[streams.mask] > 0).all()
+
+
 def test_kl_estimators_by_hand():
     current = torch.tensor([[math.log(0.5)]], requires_grad=True)
     streams = TokenStreams(

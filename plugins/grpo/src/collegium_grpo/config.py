@@ -34,7 +34,8 @@ class SurrogateConfig(Config):
     """Weight of the KL penalty to the reference. DeepSeek-R1: 0.001."""
     kl_estimator: Literal["k2", "k3", "k3-corrected"] = "k3-corrected"
     """What is differentiated: `k2` has the reverse KL's gradient on-policy, `k3` (GRPO's) the forward KL's,
-    `k3-corrected` (DeepSeek-V3.2's) the reverse KL's off-policy too."""
+    `k3-corrected` (DeepSeek-V3.2's) the reverse KL's off-policy too: ``current/old * k3``, times ``old/behaviour`` as
+    `importance` has it, without which stale rollouts would bias it."""
 
     @field_validator("kl_estimator", mode="before")
     @classmethod

@@ -39,7 +39,8 @@ class ClippedLoss(Loss):
         """Return the loss and its statistics: ratio, clipped shares, masked share, importance and KL."""
         old, advantage = self._stream(streams, "old"), self._stream(streams, "advantage")
         ratio = self._ratio(streams.current, old, streams.mask)
-        importance = self._importance(streams)
+        correction = self._correction(streams)
+        importance = correction * self._off_policy_mask(streams)
         loss, clip_low, clip_high = self._surrogate(streams.current, ratio, advantage)
         stats = {
             "ratio": ratio.detach(),
@@ -50,7 +51,7 @@ class ClippedLoss(Loss):
         }
         loss = importance * loss
         if self.config.kl_coefficient:
-            kl = self._kl(streams)
+            kl = self._kl(streams, correction)
             loss = loss + self.config.kl_coefficient * kl
             stats["kl"] = kl.detach()
         return LossOutput(loss, stats)
@@ -66,31 +67,40 @@ class ClippedLoss(Loss):
             return surrogate.sequence_ratio(current, old, mask)
         return surrogate.token_ratio(current, old)
 
-    def _importance(self, streams: TokenStreams) -> Tensor:
-        """Return each token's weight: engine correction times off-policy mask, ``[B, T]``."""
+    def _correction(self, streams: TokenStreams) -> Tensor:
+        """Return ``old / behaviour`` as `importance` has it, capped or windowed; 1 without, ``[B, T]``."""
         config = self.config
-        weight = torch.ones_like(streams.current, requires_grad=False)
         if config.importance == "tis":
-            weight = surrogate.truncated_importance(self._engine_log_ratio(streams), config.importance_high)
-        elif config.importance == "icepop":
+            return surrogate.truncated_importance(self._engine_log_ratio(streams), config.importance_high)
+        if config.importance == "icepop":
             low, high = config.importance_low, config.importance_high
-            weight = surrogate.windowed_importance(self._engine_log_ratio(streams), low, high)
-        if config.off_policy_delta is not None:
-            behaviour, advantage = self._stream(streams, "behaviour"), self._stream(streams, "advantage")
-            delta = config.off_policy_delta
-            weight = weight * surrogate.on_policy_mask(streams.current, behaviour, advantage, streams.mask, delta)
-        return weight
+            return surrogate.windowed_importance(self._engine_log_ratio(streams), low, high)
+        return torch.ones_like(streams.current, requires_grad=False)
+
+    def _off_policy_mask(self, streams: TokenStreams) -> Tensor | float:
+        """Return 0 for the sequences to drop, ``[B, 1]``; 1 where the option is off."""
+        delta = self.config.off_policy_delta
+        if delta is None:
+            return 1.0
+        behaviour, advantage = self._stream(streams, "behaviour"), self._stream(streams, "advantage")
+        return surrogate.on_policy_mask(streams.current, behaviour, advantage, streams.mask, delta)
 
     def _engine_log_ratio(self, streams: TokenStreams) -> Tensor:
         return self._stream(streams, "old") - self._stream(streams, "behaviour")
 
-    def _kl(self, streams: TokenStreams) -> Tensor:
+    def _kl(self, streams: TokenStreams, correction: Tensor) -> Tensor:
+        """Return the penalty per token, ``[B, T]``.
+
+        The corrected one is ``old/behaviour * current/old * k3``: its ratio is then to who sampled the token, and its
+        expected gradient is the reverse KL's for stale rollouts, too, but for what the correction cuts. The plain ones
+        have no ratio, and are as published.
+        """
         reference = self._stream(streams, "reference")
         if self.config.kl_estimator == "k2":
             return divergence.k2(streams.current, reference)
         if self.config.kl_estimator == "k3":
             return divergence.k3(streams.current, reference)
-        return divergence.corrected_k3(streams.current, reference, self._stream(streams, "old"))
+        return correction * divergence.corrected_k3(streams.current, reference, self._stream(streams, "old"))
 
     def _stream(self, streams: TokenStreams, name: str) -> Tensor:
         return require(streams, name, f"loss {type(self).__name__}")
