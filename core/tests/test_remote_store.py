@@ -7,6 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -213,6 +216,95 @@ def test_a_manifest_whose_folder_no_upload_wrote_leads_nowhere_and_is_replaced(s
     assert all(name.startswith("objects/f1/") for name in files_of(store))
     other.put("f1", {"model": model}, OUTCOME)
     assert RemoteStore(store.location, tmp_path / "third-cache").take("f1", tmp_path / "out") == OUTCOME
+
+
+def at_once(count: int, act: Callable[[int], object]) -> list[object]:
+    """Do something in so many threads, which start together."""
+    barrier = threading.Barrier(count)
+
+    def started(number: int) -> object:
+        barrier.wait()
+        return act(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(started, range(count)))
+
+
+@pytest.mark.parametrize("start", ["absent", "damaged", "torn"])
+def test_runs_that_share_a_cache_take_the_same_object_at_the_same_time(tmp_path, model, start):
+    url, cache = f"file://{tmp_path}/far", tmp_path / "cache"
+    (model / "large.bin").write_bytes(b"x" * 2**20)
+    writer = RemoteStore(url, tmp_path / "writer")
+    for turn in range(10):
+        writer.put(f"f{turn}", {"model": model}, OUTCOME)
+        if start != "absent":
+            RemoteStore(url, cache).take(f"f{turn}", tmp_path / f"first{turn}")
+            path = cache / f"objects/f{turn}" / ("manifest.json" if start == "torn" else "model/weights.bin")
+            path.unlink()
+            path.write_bytes(b"{")
+
+        def take(number: int, turn: int = turn) -> object:
+            return RemoteStore(url, cache).take(f"f{turn}", tmp_path / f"out{turn}-{number}")
+
+        assert at_once(6, take) == [OUTCOME] * 6
+        for number in range(6):
+            assert (tmp_path / f"out{turn}-{number}/model/weights.bin").read_bytes() == b"weights"
+        assert writer.has(f"f{turn}")
+    assert sorted(path.name for path in (cache / "objects").iterdir()) == sorted(f"f{turn}" for turn in range(10))
+    assert len(list(cache.glob("damaged-*"))) == (0 if start == "absent" else 10)
+
+
+def test_an_object_that_another_run_fetched_meanwhile_is_not_replaced(store, other, model, tmp_path, monkeypatch):
+    store.put("f1", {"model": model}, OUTCOME)
+    real, kept = other._remote_manifest, []
+
+    def overtaken(fingerprint):
+        found = real(fingerprint)
+        if not kept:
+            kept.append(0)
+            RemoteStore(store.location, tmp_path / "other-cache").take("f1", tmp_path / "overtaking")
+            kept.append((tmp_path / "other-cache/objects/f1").stat().st_ino)
+        return found
+
+    monkeypatch.setattr(other, "_remote_manifest", overtaken)
+    assert other.take("f1", tmp_path / "out") == OUTCOME
+    assert (tmp_path / "other-cache/objects/f1").stat().st_ino == kept[1]
+
+
+TAKING = """
+import sys
+from pathlib import Path
+from collegium.remote_store import RemoteStore
+
+store, out = RemoteStore(sys.argv[1], Path(sys.argv[2])), Path(sys.argv[3])
+print("ready", flush=True)
+for turn in range(40):
+    sys.stdin.readline()
+    print(store.take(f"f{turn}", out / str(turn)) == {"rollouts": 3}, flush=True)
+"""
+
+
+def test_two_processes_that_share_a_cache_take_the_same_objects_at_the_same_time(tmp_path, model):
+    url = f"file://{tmp_path}/far"
+    for turn in range(40):
+        RemoteStore(url, tmp_path / "writer").put(f"f{turn}", {"model": model}, {"rollouts": 3})
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TAKING, url, str(tmp_path / "cache"), str(tmp_path / name)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        for name in ("a", "b")
+    ]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
+    told = []
+    for _ in range(40):
+        for process in processes:
+            if process.poll() is None:
+                process.stdin.write("\n")
+                process.stdin.flush()
+        told.append([process.stdout.readline() for process in processes])
+    ends = [process.communicate()[1] for process in processes]
+    assert told == [["True\n", "True\n"]] * 40, ends
 
 
 def test_two_writers_of_different_contents_leave_one_whole_object(store, other, model, tmp_path):

@@ -107,44 +107,48 @@ class RemoteStore(Store):
             StoreError: If it is damaged at the location too, or the location cannot be reached.
         """
         self._flush()
-        cached = Store(self.root) if super()._manifest(fingerprint) is not None else None
-        if cached is not None:
+        if super()._manifest(fingerprint) is not None:
             try:
-                return cached.take(fingerprint, target)
+                return Store(self.root).take(fingerprint, target)
             except StoreError:  # damaged in the cache, and set aside there: the location may have it whole
                 if self._remote_manifest(fingerprint) is None:
                     raise
         self._fetch(fingerprint)
-        return super().take(fingerprint, target)
+        return Store(self.root).take(fingerprint, target)
 
     def _fetch(self, fingerprint: str, *, set_aside: bool = True) -> None:
-        """Download an object into the cache.
+        """Download an object into the cache, unless it is there: another run may have fetched it meanwhile.
 
         Raises:
             Damaged: If a file is missing or differs from its digest; its manifest is then set aside, if asked for.
         """
-        if super()._manifest(fingerprint) is not None:
-            return
-        manifest = self._remote_manifest(fingerprint)
+        manifest = None if super()._manifest(fingerprint) is not None else self._remote_manifest(fingerprint)
         if manifest is None:
             return
         self._make_folders()
-        temporary = Path(tempfile.mkdtemp(dir=self.root / "objects", prefix=".new-"))
+        with self._locked(fingerprint):
+            if super()._manifest(fingerprint) is None:
+                self._fetch_locked(fingerprint, manifest, set_aside=set_aside)
+
+    def _fetch_locked(self, fingerprint: str, manifest: Mapping[str, Any], *, set_aside: bool) -> None:
         try:
-            for name, wanted in manifest["files"].items():
-                if not self._download(fingerprint, manifest["folder"], name, wanted, temporary / _inside(name)):
-                    raise self._damaged(fingerprint, manifest, name, set_aside=set_aside)
-            write_json(temporary / MANIFEST, {key: manifest[key] for key in ("files", "outcome")})
-            shutil.rmtree(self._object(fingerprint), ignore_errors=True)
-            os.replace(temporary, self._object(fingerprint))
+            with tempfile.TemporaryDirectory(
+                dir=self.root / "objects", prefix=".new-", ignore_cleanup_errors=True
+            ) as temporary:
+                made = Path(temporary) / fingerprint
+                for name, wanted in manifest["files"].items():
+                    if not self._download(fingerprint, manifest["folder"], name, wanted, made / _inside(name)):
+                        raise self._damaged(fingerprint, manifest, name, set_aside=set_aside)
+                write_json(made / MANIFEST, {key: manifest[key] for key in ("files", "outcome")})
+                if self._object(fingerprint).exists():  # without a whole manifest, or it would not be fetched
+                    self._set_aside(fingerprint)
+                os.replace(made, self._object(fingerprint))
+        except StoreError:
+            raise
         except OSError as error:
-            if isinstance(error, StoreError):
-                raise
             raise StoreError(
                 f"cannot write to the cache at {str(self.root)!r}: {error}", fix="free some space"
             ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
     def _download(self, fingerprint: str, folder: str, name: str, wanted: str, target: Path) -> bool:
         """Download a file and say whether it is what the manifest says; twice, for the way may have damaged it."""
@@ -158,7 +162,7 @@ class RemoteStore(Store):
     def _damaged(self, fingerprint: str, manifest: Mapping[str, Any], name: str, *, set_aside: bool) -> Damaged:
         """Return the error of a damaged object; set aside, it counts as absent from then on, and its files stay."""
         aside = f"damaged/{fingerprint}-{manifest['folder']}.json"
-        if set_aside:
+        if set_aside and self._remote_manifest(fingerprint) == manifest:  # else another run did, or made it anew
             self.remote.write(aside, json.dumps(manifest).encode())
             self.remote.remove(f"objects/{fingerprint}/{MANIFEST}")
         return Damaged(

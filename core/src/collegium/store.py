@@ -3,16 +3,21 @@
 Layout: ``objects/<fp>/`` holds the files of a finished stage and ``manifest.json`` (their digests and the outcome);
 ``scores/<fp>.json`` one evaluation. Objects appear by a rename, so a killed writer leaves nothing half made. Files are
 hard-linked between store and run directory where the file system allows it, else copied.
+
+Runs that share a store need no lock to read: a whole object is never replaced. What moves a damaged one away, or puts
+one in its place, first takes the object's lock (``locks/<fp>``) and looks again.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +127,44 @@ class Store:
                 return False
         return True
 
+    @contextmanager
+    def _locked(self, fingerprint: str) -> Iterator[None]:
+        """Keep other threads and processes from moving or replacing an object.
+
+        Raises:
+            StoreError: If its file system has no locks, or cannot be written to.
+        """
+        path = self.root / "locks" / fingerprint
+        try:
+            path.parent.mkdir(exist_ok=True)
+            file = open(path, "ab")  # noqa: SIM115  # closed below; its errors are not those of the block
+        except OSError as error:
+            raise self._cannot_lock(fingerprint, error) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)  # ends with the file, also when the process is killed
+            except OSError as error:
+                raise self._cannot_lock(fingerprint, error) from error
+            yield
+
+    def _cannot_lock(self, fingerprint: str, error: OSError) -> StoreError:
+        return StoreError(
+            f"cannot lock artifact {fingerprint[:12]} in {str(self.root)!r}: {error.strerror}",
+            fix="--store DIR or COLLEGIUM_STORE (COLLEGIUM_STORE_CACHE for a store at a URL) on a disk of this machine",
+        )
+
     def _set_aside(self, fingerprint: str) -> Path:
         aside = self.root / f"damaged-{fingerprint[:16]}"
         shutil.rmtree(aside, ignore_errors=True)
         os.replace(self._object(fingerprint), aside)
         return aside
+
+    def _clear(self, fingerprint: str) -> None:
+        """Set aside what lies in an object's place and is none."""
+        if self._object(fingerprint).exists():
+            with self._locked(fingerprint):
+                if self._object(fingerprint).exists() and self._manifest(fingerprint) is None:
+                    self._set_aside(fingerprint)
 
     def _object(self, fingerprint: str) -> Path:
         return self.root / "objects" / fingerprint
@@ -142,8 +180,7 @@ class Store:
         if self.has(fingerprint):
             return
         try:
-            if self._object(fingerprint).exists():
-                self._set_aside(fingerprint)
+            self._clear(fingerprint)
             temporary = Path(tempfile.mkdtemp(dir=self.root / "objects", prefix=".new-"))
         except OSError as error:
             raise StoreError(
@@ -166,11 +203,30 @@ class Store:
 
     def outcome(self, fingerprint: str) -> dict[str, Any]:
         """Return what was remembered of a stage."""
+        outcome: dict[str, Any] = self._read(fingerprint)["outcome"]
+        return outcome
+
+    def _read(self, fingerprint: str) -> dict[str, Any]:
         manifest = self._manifest(fingerprint)
         if manifest is None:
             raise StoreError(f"artifact {fingerprint[:12]} is not in the store", fix="run again: it will be made anew")
-        outcome: dict[str, Any] = manifest["outcome"]
-        return outcome
+        return manifest
+
+    def _wrong(self, fingerprint: str, manifest: Mapping[str, Any]) -> str | None:
+        """Return the first file that is missing, differs from its digest, or is too much."""
+        files = manifest["files"]
+        try:
+            found = dict(_digests(self._object(fingerprint)))
+        except FileNotFoundError as error:  # another run is moving it away
+            return str(error.filename)
+        found.pop(MANIFEST, None)
+        return min((name for name in found.keys() | files if found.get(name) != files.get(name)), default=None)
+
+    def _damage(self, fingerprint: str, wrong: str, aside: Path) -> StoreError:
+        return StoreError(
+            f"artifact {fingerprint[:12]} in the store is damaged at {wrong!r}; it was moved to {str(aside)!r}",
+            fix="run again: the stage will be made anew",
+        )
 
     def take(self, fingerprint: str, target: Path) -> dict[str, Any]:
         """Link an artifact's files into a folder, after checking them, and return its outcome.
@@ -178,21 +234,16 @@ class Store:
         Raises:
             StoreError: If a file is missing or differs from its digest; the object is then set aside.
         """
+        manifest = self._read(fingerprint)
+        if self._wrong(fingerprint, manifest) is not None:
+            with self._locked(fingerprint):
+                manifest = self._read(fingerprint)  # another run may have put it right meanwhile
+                wrong = self._wrong(fingerprint, manifest)
+                if wrong is not None:
+                    raise self._damage(fingerprint, wrong, self._set_aside(fingerprint))
         folder = self._object(fingerprint)
-        manifest = self._manifest(fingerprint)
-        if manifest is None:
-            raise StoreError(f"artifact {fingerprint[:12]} is not in the store", fix="run again: it will be made anew")
-        found = dict(_digests(folder))
-        found.pop(MANIFEST, None)
-        if found != manifest["files"]:
-            wrong = sorted(set(found.items()) ^ set(manifest["files"].items()))[0][0]
-            aside = self._set_aside(fingerprint)
-            raise StoreError(
-                f"artifact {fingerprint[:12]} in the store is damaged at {wrong!r}; it was moved to {str(aside)!r}",
-                fix="run again: the stage will be made anew",
-            )
         target.mkdir(parents=True, exist_ok=True)
-        for name in sorted({path.split("/")[0] for path in found}):
+        for name in sorted({path.split("/")[0] for path in manifest["files"]}):
             source = folder / name
             if source.is_dir():
                 link_tree(source, target / name)
