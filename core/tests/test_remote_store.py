@@ -347,6 +347,15 @@ def test_scores_of_an_outage_are_uploaded_later(outage, model, tmp_path):
     assert elsewhere.scores("e1") == {"math": 0.5}
 
 
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "other-f1"])
+def test_a_stray_file_among_the_pending_uploads_is_left_alone(store, model, tmp_path, name):
+    store.put("f1", {"model": model}, OUTCOME)
+    (tmp_path / "cache/pending" / name).touch()
+    assert store.take("f1", tmp_path / "out") == OUTCOME
+    store.put("f2", {"model": model}, OUTCOME)
+    assert [path.name for path in (tmp_path / "cache/pending").iterdir()] == [name]
+
+
 @pytest.mark.parametrize("ask", ["has", "scores", "outcome", "holds"])
 def test_a_store_that_cannot_be_reached_is_not_taken_for_an_empty_one(outage, model, tmp_path, ask):
     RemoteStore("outage://far/prefix", tmp_path / "cache").put("f1", {"model": model}, OUTCOME)

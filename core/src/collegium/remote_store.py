@@ -191,13 +191,14 @@ class RemoteStore(Store):
         (self.root / "pending" / f"{kind}-{fingerprint}").touch()
 
     def _flush(self) -> None:
-        """Upload what waits in the cache, whoever made it."""
+        """Upload what waits in the cache, whichever run made it."""
         pending = self.root / "pending"
         uploads: dict[str, Callable[[str], None]] = {"objects": self._upload, "scores": self._upload_scores}
         for note in sorted(pending.iterdir()) if pending.is_dir() else ():
             kind, _, fingerprint = note.name.partition("-")
-            uploads[kind](fingerprint)
-            note.unlink(missing_ok=True)
+            if kind in uploads:  # else no note of ours, such as .DS_Store
+                uploads[kind](fingerprint)
+                note.unlink(missing_ok=True)
 
     def _upload(self, fingerprint: str) -> None:
         """Upload an object from the cache, its manifest last.
