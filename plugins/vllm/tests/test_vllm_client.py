@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
+
 import pytest
 
 from collegium import EngineError, SamplingParams
@@ -93,14 +98,14 @@ def test_what_the_client_did_wrong_is_not_repeated(server, client):
 )
 def test_an_answer_of_another_form_is_an_error(server, client, answer):
     server.faults = {COMPLETIONS: [answer]}
-    with pytest.raises(EngineError, match=r"not JSON|expected one choice"):
+    with pytest.raises(EngineError, match=r"not JSON|other than one choice"):
         client.complete("tiny", requests())
 
 
 @pytest.mark.parametrize("answer", [lambda said: {}, lambda said: {"results": []}, lambda said: ["x"]])
 def test_workers_that_return_nothing_are_an_error(server, client, answer):
     server.faults = {"/collective_rpc": [answer]}
-    with pytest.raises(EngineError, match="expected one result per worker"):
+    with pytest.raises(EngineError, match="other than one result per worker"):
         client.call_workers("collegium_describe")
 
 
@@ -129,3 +134,101 @@ def test_the_key_is_sent_and_never_shown(servers, tiny, connect):
             with pytest.raises(EngineError, match=status) as caught:
                 connect(guarded.url, key).model()
             assert "sk-" not in str(caught.value)
+
+
+ECHOES = {
+    "plain": KEY,
+    "JSON in JSON": json.dumps(json.dumps({"key": KEY})),
+    "URL": quote(KEY, safe=""),
+    "base64": base64.b64encode(f"user:{KEY}".encode()).decode(),
+    "across the cut": "x" * 290 + KEY,
+}
+
+
+@pytest.fixture
+def echoing(servers, tiny, connect):
+    with servers.serving(tiny(), key=KEY) as guarded:
+        yield guarded, connect(guarded.url, KEY)
+
+
+def has_key(told):
+    return any(KEY[start : start + 6] in told for start in range(len(KEY) - 5)) or ECHOES["base64"] in told
+
+
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+@pytest.mark.parametrize(
+    ("path", "call"),
+    [
+        ("/v1/models", lambda client: client.model()),
+        ("/collective_rpc", lambda client: client.call_workers("collegium_describe")),
+        ("/reset_prefix_cache", lambda client: client.reset_prefix_cache()),
+        (COMPLETIONS, lambda client: client.complete("tiny", requests())),
+    ],
+)
+@pytest.mark.parametrize("form", ["an error", "no JSON", "other JSON"])
+def test_a_key_that_the_server_echoes_is_masked_before_it_is_cut(echoing, echo, path, call, form):
+    server, client = echoing
+    text = json.dumps({"found": echo}) if form == "other JSON" else f"{echo} is no JSON"
+    server.faults = {path: [(403 if form == "an error" else 200, text)]}
+    with pytest.raises(EngineError) as caught:
+        call(client)
+    assert not has_key(str(caught.value))
+    assert "[key]" in str(caught.value) or echo.startswith("x")
+
+
+def test_a_key_within_what_a_worker_or_a_choice_returns_goes_no_further(echoing):
+    server, client = echoing
+    server.faults = {"/collective_rpc": [lambda said: {"results": [{KEY: [KEY, 1.5, None]}]}]}
+    assert client.call_workers("collegium_figures") == [{"[key]": ["[key]", 1.5, None]}]
+    server.faults = {
+        COMPLETIONS: [
+            lambda said: {"choices": [{"token_ids": [KEY], "logprobs": {"token_logprobs": [0]}, "finish_reason": KEY}]}
+        ]
+    }
+    assert client.complete("tiny", requests())[0].finish_reason == "[key]"
+
+
+def test_no_proxy_of_the_environment_gets_the_key(echoing, servers, tiny, connect, monkeypatch):
+    server, _ = echoing
+    with servers.serving(tiny()) as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        client = connect(server.url, KEY)
+        assert client.is_healthy()
+        assert client.model() == "tiny"
+        assert proxy.asked == []
+
+
+def test_no_netrc_replaces_the_key(echoing, connect, monkeypatch, tmp_path):
+    server, _ = echoing
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password other\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert connect(server.url, KEY).model() == "tiny"
+
+
+def test_a_reply_that_trickles_ends_with_the_time_of_the_whole_request(server, connect):
+    server.faults = {COMPLETIONS: ["trickle"]}
+    with pytest.raises(EngineError, match=r"did not answer /v1/completions in time, 0.5 s"):
+        connect(server.url, timeout=0.5).complete("tiny", requests())
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_reply_that_is_too_long_is_an_error(server, client, monkeypatch, status):
+    monkeypatch.setattr(module, "LONGEST_REPLY", 1000)
+    server.faults = {"/v1/models": [(status, "x" * 100_000)]}
+    with pytest.raises(EngineError, match="more than 1000 bytes"):
+        client.model()
+
+
+def test_a_compressed_reply_is_not_unpacked(server, client):
+    server.headers = {"Content-Encoding": "gzip"}
+    with pytest.raises(EngineError, match="compressed, which was not asked for"):
+        client.model()
+
+
+def test_two_threads_may_use_it_in_turn(server, client):
+    with ThreadPoolExecutor(4) as pool:
+        names = list(pool.map(lambda _: client.model(), range(16)))
+    assert names == ["tiny"] * 16

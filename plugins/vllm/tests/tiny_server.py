@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,14 @@ from safetensors.torch import load_file
 
 from collegium.training.language_model import LanguageModel
 from collegium_vllm.fingerprint import figures_of
+
+
+class Server(ThreadingHTTPServer):
+    """One that is silent about clients that hang up, which the tests of time limits do."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class TinyServer:
@@ -29,7 +38,10 @@ class TinyServer:
         self.model = model
         self.key = key
         self.faults: dict[str, list[Any]] = {}
-        """Path to what befalls its next requests: a status, `drop`, `slow`, or a function of the answer."""
+        """Path to what befalls its next requests: a status, a status and a text, `drop`, `slow`, `trickle`, or a function of
+        the answer."""
+        self.headers: dict[str, str] = {}
+        """Sent with every answer."""
         self.asked: list[tuple[str, Any]] = []
         self.describes: dict[str, Any] = {}
         self.forgets: tuple[str, ...] = ()
@@ -49,7 +61,7 @@ class TinyServer:
             def do_POST(self) -> None:
                 server.answer(self)
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = Server(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_port}"
 
@@ -67,13 +79,18 @@ class TinyServer:
         if fault == "slow":
             time.sleep(1.5)
         status, said = (fault, {"error": "fault"}) if isinstance(fault, int) else (status, said)
+        status, said = fault if isinstance(fault, tuple) else (status, said)
         text = fault(said) if callable(fault) else said
         data = text.encode() if isinstance(text, str) else json.dumps(text).encode()
         with contextlib.suppress(OSError):  # who asked may have gone
             request.send_response(status)
-            request.send_header("Content-Length", str(len(data)))
+            for name, value in {"Content-Length": str(len(data)), **self.headers}.items():
+                request.send_header(name, value)
             request.end_headers()
-            request.wfile.write(data)
+            for part in [bytes([byte]) for byte in data] if fault == "trickle" else [data]:
+                request.wfile.write(part)
+                request.wfile.flush()
+                time.sleep(0.1 if fault == "trickle" else 0)
 
     def say(self, path: str, body: Any) -> Any:
         if path == "/v1/models":

@@ -1,34 +1,42 @@
-"""HTTP to a vLLM server: retries with backoff, time limits, and answers that are what was asked for."""
+"""What the engine asks of a vLLM server: repeated with backoff, and answered with what was asked for."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import httpx
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from collegium import EngineError
 from collegium_vllm.errors import engine_error
+from collegium_vllm.exchange import Exchange, Failed
 from collegium_vllm.sampling import Answer, Request
 
 FIRST_PAUSE_S = 0.5
 """Pause before the first repetition of a request; it doubles with each."""
-TOO_BUSY = (429, 503)
 HEALTH_TIMEOUT_S = 5.0
+CLOSE_S = 5.0
+"""Seconds that closing waits for a call in another thread."""
+LONGEST_REPLY = 1_000_000
+"""Bytes of a reply that are read, besides `BYTES_PER_TOKEN`."""
+BYTES_PER_TOKEN = 1_000
+"""Bytes of a reply that are read for each token of the prompt and of the longest completion."""
+LONGEST_FIGURES = 64_000_000
+"""Bytes of what the workers return: a line for each of their weights."""
 
 Explain = Callable[[str], EngineError]
 """Makes an error of what a request met, once it has failed for good."""
+T = TypeVar("T")
 
 
 class Client:
-    """The requests that the engine makes.
+    """The requests that the engine makes; threads take turns. Not to be used from within an event loop.
 
     Args:
-        url: The server, without `/v1`.
+        url: The server, with or without `/v1`.
         key: Its API key; sent, and never shown.
-        timeout: Seconds for one request.
+        timeout: Seconds for one try of a request, the whole reply included.
         retries: How often a request is repeated.
         concurrency: Most requests at once.
     """
@@ -37,96 +45,108 @@ class Client:
         self.url = url.rstrip("/").removesuffix("/v1")
         self.explain: Explain = lambda what: engine_error(f"the server at {self.url} {what}")
         self._retries = retries
-        self._concurrency = concurrency
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        limits = httpx.Limits(max_connections=concurrency + 1, max_keepalive_connections=concurrency + 1)
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, limits=limits)
+        self._runner = asyncio.Runner()
+        self._turn = threading.Lock()
+        self._exchange = Exchange(self.url, key, timeout=timeout, concurrency=concurrency)
 
     def is_healthy(self) -> bool:
         """Tell whether the server says that it is ready."""
+        with self._turn:
+            return self._runner.run(self._is_healthy())
+
+    async def _is_healthy(self) -> bool:
         try:
-            return self._http.get("/health", timeout=HEALTH_TIMEOUT_S).status_code == httpx.codes.OK
-        except httpx.HTTPError:
+            await self._exchange.ask("GET", "/health", None, LONGEST_REPLY, HEALTH_TIMEOUT_S)
+        except Failed:
             return False
+        return True
 
     def model(self) -> str:
         """Return the name of the model that the server serves."""
-        said = self._ask("GET", "/v1/models")
+        said = self._run(self._ask("GET", "/v1/models"))
         try:
             name: str = said["data"][0]["id"]
         except (KeyError, IndexError, TypeError):
-            raise self.explain(f"names no model: {str(said)[:200]}") from None
+            raise self.explain(self._unexpected("names no model", said)) from None
         return name
 
     def call_workers(self, method: str, *arguments: Any) -> list[Any]:
         """Call a method of every worker and return what each returned."""
-        said = self._ask("POST", "/collective_rpc", {"method": method, "args": list(arguments)})
+        body = {"method": method, "args": list(arguments)}
+        said = self._run(self._ask("POST", "/collective_rpc", body, LONGEST_FIGURES))
         if not isinstance(said, dict) or not isinstance(said.get("results"), list) or not said["results"]:
-            raise self.explain(f"answered {method} with {str(said)[:200]}, expected one result per worker")
-        return list(said["results"])
+            raise self.explain(self._unexpected(f"answered {method} with other than one result per worker", said))
+        return list(self._exchange.without_key(said["results"]))
 
     def reset_prefix_cache(self) -> None:
         """Let the server forget the states that other weights have made."""
-        said = self._ask("POST", "/reset_prefix_cache")
+        said = self._run(self._ask("POST", "/reset_prefix_cache"))
         if not isinstance(said, dict) or said.get("success") is not True:
-            raise self.explain(f"did not reset its prefix cache: {str(said)[:200]}")
+            raise self.explain(self._unexpected("did not reset its prefix cache", said))
 
     def sleep(self) -> None:
         """Let the server give its accelerators' memory back."""
-        self._ask("POST", "/sleep?level=1")
+        self._run(self._ask("POST", "/sleep?level=1"))
 
     def wake(self) -> None:
         """Let the server take the memory again."""
-        self._ask("POST", "/wake_up")
+        self._run(self._ask("POST", "/wake_up"))
 
     def complete(self, model: str, requests: Sequence[Request]) -> list[Answer]:
         """Return one answer per request, in order; the first failure ends the call."""
-        with ThreadPoolExecutor(min(self._concurrency, len(requests))) as pool:
-            running = [pool.submit(self._complete, model, each) for each in requests]
-            try:
-                return [each.result() for each in running]
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        return self._run(_all_of([self._complete(model, each) for each in requests]))
 
     def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        """Close the connections; those of a call that another thread is still in last as long as the process."""
+        if not self._turn.acquire(timeout=CLOSE_S):
+            return
+        try:
+            with contextlib.closing(self._runner):
+                self._runner.run(self._exchange.close())
+        finally:
+            self._turn.release()
 
-    def _complete(self, model: str, request: Request) -> Answer:
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run requests; what failed is explained once, after all have ended."""
+        try:
+            with self._turn:
+                return self._runner.run(work)
+        except Failed as failed:
+            raise self.explain(str(failed)) from None
+
+    async def _complete(self, model: str, request: Request) -> Answer:
         asked = {"return_token_ids": True, "return_tokens_as_token_ids": True, **request.parameters()}
-        said = self._ask("POST", "/v1/completions", {"model": model, "prompt": list(request.prompt), **asked})
+        body = {"model": model, "prompt": list(request.prompt), **asked}
+        longest = LONGEST_REPLY + BYTES_PER_TOKEN * (len(request.prompt) + request.sampling.max_tokens)
+        said = await self._ask("POST", "/v1/completions", body, longest)
         try:
             (choice,) = said["choices"]
-            return Answer(choice["token_ids"], choice["logprobs"]["token_logprobs"], choice["finish_reason"])
+            found = choice["token_ids"], choice["logprobs"]["token_logprobs"], choice["finish_reason"]
         except (KeyError, TypeError, ValueError):
-            raise self.explain(
-                f"answered a prompt with {str(said)[:200]}, expected one choice with token_ids and logprobs"
-            ) from None
+            what = "answered a prompt with other than one choice with token_ids and logprobs"
+            raise Failed(self._unexpected(what, said), final=True) from None
+        return Answer(*self._exchange.without_key(list(found)))
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    async def _ask(self, method: str, path: str, body: Any = None, longest: int = 0) -> Any:
         """Make a request and return its JSON; None for an empty answer."""
-        found = ""
         for attempt in range(self._retries + 1):
-            if attempt:
-                time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
             try:
-                answer = self._http.request(method, path, json=body)
-            except httpx.TimeoutException as error:
-                found = f"did not answer {path} in time ({type(error).__name__})"
-                continue
-            except httpx.HTTPError as error:
-                found = f"broke off at {path}: {type(error).__name__}: {error}"
-                continue
-            found = f"answered {path} with status {answer.status_code}: {answer.text[:500]}"
-            if answer.is_success:
-                return self._json(answer, path)
-            if answer.is_client_error and answer.status_code not in TOO_BUSY:
-                break
-        raise self.explain(found)
+                return await self._exchange.ask(method, path, body, longest or LONGEST_REPLY)
+            except Failed as failed:
+                if failed.final or attempt == self._retries:
+                    raise
+            await asyncio.sleep(FIRST_PAUSE_S * 2**attempt)
+        raise AssertionError("the last try returns or raises")
 
-    def _json(self, answer: httpx.Response, path: str) -> Any:
-        try:
-            return answer.json() if answer.content else None
-        except ValueError:
-            raise self.explain(f"answered {path} with {answer.text[:200]!r}, which is not JSON") from None
+    def _unexpected(self, what: str, said: Any) -> str:
+        return f"{what}: {self._exchange.told(said)}"
+
+
+async def _all_of(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run coroutines side by side and return their results in order; the first failure ends the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each) for each in work]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]

@@ -56,7 +56,7 @@ class VllmServerConfig(VllmConfig):
     startup_timeout_s: float = Field(default=900, gt=0)
     """Seconds until the server must answer, model loaded."""
     request_timeout_s: float = Field(default=600, gt=0)
-    """Seconds that one completion, or one update of the weights, may take."""
+    """Seconds that one try of a completion, or of an update of the weights, may take: connection and whole reply."""
     retries: int = Field(default=2, ge=0)
     """How often a request is repeated that failed on its way or with a server error; a seed's tokens stay the same."""
     concurrency: int = Field(default=128, ge=1)

@@ -92,9 +92,9 @@ class ServedRuntime:
 
     def close(self) -> None:
         """Close the connections, and stop the server if it was started here."""
-        self._client.close()
         if self._process is not None:
-            self._process.stop()
+            self._process.stop()  # first: it ends the requests that another thread may be waiting for
+        self._client.close()
 
     def _handshake(self) -> object:
         try:
@@ -140,7 +140,7 @@ def _start(config: VllmServerConfig, policy: LanguageModel) -> tuple[ServerProce
     folder = Path(tempfile.mkdtemp(prefix="collegium-vllm-"))
     model = folder / "model"
     write_model_folder(policy, model)
-    process = ServerProcess(command(config, policy, model, port), _environment(config, policy, key), folder, [key])
+    process = ServerProcess(command(config, policy, model, port), _environment(config, policy, key), folder, key)
     url = f"http://127.0.0.1:{port}"
     client = _client(config, url, key)
     with contextlib.closing(client):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from collegium import EngineError
+from collegium.endpoints import KeyMask
 from collegium_vllm.errors import engine_error
 
 LOG_LINES = 25
@@ -30,15 +31,13 @@ class ServerProcess:
         command: What to run.
         environment: Its environment.
         folder: A folder of its own, deleted when it is stopped; its log is in it.
-        secrets: Texts that never appear in an error.
+        secret: A text that never appears in an error.
     """
 
-    def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], folder: Path, secrets: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path, secret: str = "") -> None:
         self.log = folder / "server.log"
         self._folder = folder
-        self._secrets = tuple(secret for secret in secrets if secret)
+        self._mask = KeyMask(secret)
         supervised = [sys.executable, "-m", "collegium_vllm.supervise", str(os.getpid()), str(folder), *command]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -78,19 +77,17 @@ class ServerProcess:
     def error(self, what: str) -> EngineError:
         """Return an error that shows the end of the log."""
         return engine_error(
-            f"{what}; the end of its log:\n{self.tail()}",
+            f"{self._mask(what)}; the end of its log:\n{self.tail()}",
             fix="mend what the log says; `collegium resume` goes on from the last checkpoint",
         )
 
     def tail(self) -> str:
-        """Return the log's last lines, without secrets."""
+        """Return the log's last lines, without the secret."""
         try:
             text = self.log.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
             return f"(no log: {error})"
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return "\n".join(f"    | {line[:500]}" for line in text.splitlines()[-LOG_LINES:])
+        return "\n".join(f"    | {line[:500]}" for line in self._mask(text).splitlines()[-LOG_LINES:])
 
     def stop(self) -> None:
         """End the server and all that it started, politely at first, and delete its folder."""
