@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ FIX = "check the network and the credentials in the environment, then resume: fi
 MISSING = "make the bucket or folder, then resume (finished work is kept in the local cache), or --store DIR"
 BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "r2", "http", "https"})
 """Protocols without folders: to ask for one may make a bucket."""
+SECRETIVE = ("@", "#", ";", "?", "%40", "%23", "%3b", "%3f", "::")
+"""What a store's URL must not have in it."""
 
 
 def is_url(location: str) -> bool:
@@ -26,7 +27,7 @@ class Location:
     """Files under one fsspec URL.
 
     Raises:
-        StoreError: If the URL has credentials in it, or the package for its protocol is missing.
+        StoreError: If the URL may have credentials in it, or the package for its protocol is missing.
     """
 
     def __init__(self, url: str) -> None:
@@ -53,6 +54,7 @@ class Location:
         self._has_folders = protocol not in BUCKETS
         if options:  # a relative path must mean the same folder when the run is resumed from elsewhere
             self.url = f"file://{self.root}"
+            _refuse_credentials(self.url)  # the resume would
 
     @contextmanager
     def _reaching(self, what: str) -> Iterator[None]:
@@ -114,19 +116,15 @@ class Location:
 
 
 def _refuse_credentials(url: str) -> None:
-    """Refuse a URL that may hold a secret: it is written into run directories.
+    """Refuse a URL that may hold a secret: it is written into run directories. It is not shown here either.
 
     Raises:
-        StoreError: If it has a password or a query, or is a chain, in which one could hide.
+        StoreError: If it has what introduces a user, a password, a query, a fragment or parameters, or is a chain.
     """
-    protocol, _, rest = url.partition("://")
-    if re.match(r"[^/@]*:(?!\d*/)[^@]*@", rest):
+    found = sorted({sign for sign in SECRETIVE if sign in url.lower()})
+    if found:
         raise StoreError(
-            f"the store's URL ({protocol}://...) holds a password, which would be written into the run directory",
-            fix="leave it out, and give credentials through the environment or the provider's own configuration",
-        )
-    if "?" in rest or "::" in url:
-        raise StoreError(
-            f"the store's URL ({protocol}://...) has a query or is a chain; expected PROTOCOL://PLACE/PREFIX",
-            fix="give options through the environment or fsspec's own configuration",
+            f"the store's URL has {', '.join(map(repr, found))} in it, where credentials or options could stand, and "
+            "would be written into the run directory; expected PROTOCOL://PLACE/PREFIX",
+            fix="give both through the environment, or the provider's or fsspec's own configuration",
         )
