@@ -10,14 +10,24 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from collegium import PluginError
+from collegium import PluginError, RecipeError
 from collegium.job import StageJob
+from collegium.planning import make_plan
 from collegium.plugins.registry import Registry
+from collegium.recipe import load_recipe
 from collegium_slurm.config import Request, SlurmConfig
 from collegium_slurm.executor import SlurmExecutor
 from collegium_slurm.script import arguments, script
 
 FOLDER = Path("/shared/run 1/stages/sft/slurm/job-x")
+
+RECIPE = """\
+collegium: 1
+name: slurm
+executor: {use: slurm, extra: [--job-nam=x]}
+stages:
+  base: {use: pretrain, text: words.txt, steps: 1, model: {tokenizer: {characters: ab}}}
+"""
 
 
 def job(**fields):
@@ -44,7 +54,30 @@ def test_without_slurm_a_run_says_so_before_its_first_stage(monkeypatch, tmp_pat
         ({"extra": ["constraint=a100"]}, "no argument of sbatch"),
         ({"extra": ["--output=x"]}, "set by the executor"),
         ({"extra": ["-N2"]}, "set by the executor"),
-        ({"extra": ["--comment=a\n#SBATCH --x"]}, "no argument of sbatch"),
+        ({"extra": ["--job-nam=x"]}, r"could stand for --job-name, which is set by the executor"),
+        ({"extra": ["--nt=4"]}, r"could stand for --ntasks or --ntasks-per-node, which is set by the executor"),
+        ({"extra": ["--node=2"]}, "could stand for --nodes"),
+        ({"extra": ["--wai"]}, "could stand for --wait"),
+        ({"extra": ["--open-mode=truncate"]}, "is set by the executor"),
+        ({"extra": ["-c8"]}, r"set by the executor \(cpus-per-task\)"),
+        ({"extra": ["-Mother"]}, r"set by the executor \(clusters\)"),
+        ({"extra": ["-vN4"]}, "no argument of sbatch"),
+        ({"extra": ["-v"]}, "no argument of sbatch"),
+        ({"extra": ["-p"]}, "no argument of sbatch"),
+        ({"extra": ["-p gpu"]}, "no argument of sbatch"),
+        ({"extra": ["-"]}, "no argument of sbatch"),
+        ({"extra": ["--"]}, "no argument of sbatch"),
+        ({"extra": ["--=x"]}, "no argument of sbatch"),
+        ({"extra": ["--constraint a100"]}, "no argument of sbatch"),
+        ({"extra": ["--comment=a\n#SBATCH --x"]}, "control character"),
+        ({"extra": ["--comment=a\0b"]}, "control character"),
+        ({"extra": ["--comment=a\rb"]}, "control character"),
+        ({"per_stage": {"a": {"extra": ["--comment=a\x1bb"]}}}, "control character"),
+        ({"partition": "gpu\n"}, "control character"),
+        ({"account": "me\0"}, "control character"),
+        ({"per_stage": {"a": {"partition": "g\tpu"}}}, "control character"),
+        ({"python": "/usr/bin/python\n"}, "control character"),
+        ({"setup": ["module load\0 cuda"]}, "control character"),
         ({"setup": ["module load cuda\nrm x"]}, "an item of its own"),
         ({"time_minutes": 0}, "greater than or equal to 1"),
         ({"per_stage": {"a": {"gpus": 1}}}, "Extra inputs"),
@@ -53,6 +86,23 @@ def test_without_slurm_a_run_says_so_before_its_first_stage(monkeypatch, tmp_pat
 def test_options_that_cannot_be_meant_are_refused(options, message):
     with pytest.raises(ValidationError, match=message):
         SlurmConfig(**options)
+
+
+def test_an_option_that_is_refused_stops_the_plan_with_its_place(tmp_path):
+    (tmp_path / "words.txt").write_text("ab")
+    (tmp_path / "recipe.yaml").write_text(RECIPE.replace("words.txt", str(tmp_path / "words.txt")))
+    with pytest.raises(RecipeError) as caught:
+        make_plan(load_recipe(tmp_path / "recipe.yaml"), Registry.discover())
+    assert "recipe.yaml:3: executor.extra" in str(caught.value)
+    assert "'--job-nam=x' could stand for --job-name, which is set by the executor" in str(caught.value)
+
+
+def test_other_arguments_are_passed_on():
+    extra = [
+        "--exclusive", "--nodelist=n1", "--export-file=x", "--comment=für eine Prüfung", "--mail-user=a@b.c",
+        "--gres=gpu:a100:2", "-wn1", "-pgpu", "-t1-00:00", "--wait-all-nodes=1",
+    ]  # fmt: skip
+    assert SlurmConfig(extra=extra, setup=["\tmodule load cuda"]).extra == extra
 
 
 def test_a_stages_own_entry_goes_over_patterns_and_extra_arguments_add_up():

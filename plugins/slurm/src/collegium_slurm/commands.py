@@ -134,8 +134,9 @@ ENDED = (
 def _run(command: list[str], environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=LIMIT_S, env=environment, check=False
-        )
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=LIMIT_S,
+            env=environment, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Busy(f"{command[0]} did not answer within {LIMIT_S:.0f} s") from None
     if done.returncode and any(word in done.stderr.lower() for word in BUSY):

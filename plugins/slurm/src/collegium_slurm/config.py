@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -11,35 +12,67 @@ from collegium import Config
 
 OWNER = "collegium-slurm"
 OURS = (
-    "array", "chdir", "cpus-per-task", "error", "export", "job-name", "no-requeue", "nodes", "ntasks",
-    "ntasks-per-node", "output", "parsable", "requeue", "wrap",
+    "array", "chdir", "clusters", "cpus-per-task", "error", "export", "job-name", "no-requeue", "nodes", "ntasks",
+    "ntasks-per-node", "open-mode", "output", "parsable", "requeue", "wait", "wrap",
 )  # fmt: skip
 """Arguments of sbatch that the executor sets itself, or cannot work with."""
-SHORT = {"-D": "chdir", "-J": "job-name", "-N": "nodes", "-n": "ntasks", "-o": "output", "-e": "error", "-a": "array"}
+SHORT = {
+    "-D": "chdir", "-J": "job-name", "-M": "clusters", "-N": "nodes", "-W": "wait", "-a": "array",
+    "-c": "cpus-per-task", "-e": "error", "-n": "ntasks", "-o": "output",
+}  # fmt: skip
+"""Short names of those."""
+LONG_FORM = re.compile(r"--(?P<name>[a-z][a-z0-9-]*)(=.*)?")
+SHORT_FORM = re.compile(r"-[ABCFGLSbdmpqtwx][^\s=].*")
+"""A short option with its value; one without could be bundled with others, and hide one of ours."""
 
 
 def _arguments(values: list[str]) -> list[str]:
     for value in values:
-        name = SHORT.get(value[:2]) or value.removeprefix("--").partition("=")[0]
-        if not value.startswith("-") or "\n" in value:
-            raise ValueError(f"{value!r} is no argument of sbatch; write each as one text, such as '--constraint=a100'")
-        if name in OURS:
-            raise ValueError(f"{value!r} is set by the executor; take it out")
+        _printable(value)
+        if value[:2] in SHORT:
+            raise ValueError(f"{value!r} is set by the executor ({SHORT[value[:2]]}); take it out")
+        long = LONG_FORM.fullmatch(value)
+        if long:
+            _refuse_ours(value, long["name"])
+        elif not SHORT_FORM.fullmatch(value):
+            raise ValueError(
+                f"{value!r} is no argument of sbatch as expected here; write each as one text: '--NAME=VALUE', such as "
+                "'--constraint=a100', or '-XVALUE', such as '-pgpu'"
+            )
     return values
+
+
+def _refuse_ours(value: str, name: str) -> None:
+    """Refuse a long option that is the executor's, also abbreviated: sbatch completes it."""
+    meant = [ours for ours in OURS if ours.startswith(name)]
+    if meant:
+        how = "is" if name in meant else "could stand for --" + " or --".join(meant) + ", which is"
+        raise ValueError(f"{value!r} {how} set by the executor; take it out, or write the option's name in full")
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError(f"{value!r} has a control character, such as a line's end, in it; take it out")
+    return value
 
 
 def _lines(values: list[str]) -> list[str]:
-    if any("\n" in value for value in values):
-        raise ValueError("write each line of setup as an item of its own")
+    for value in values:
+        if len(value.splitlines()) > 1:
+            raise ValueError("write each line of setup as an item of its own")
+        _printable(value.replace("\t", " "))
     return values
+
+
+Printable = Annotated[str, AfterValidator(_printable)]
 
 
 class Request(Config):
     """What one stage's job asks for; None leaves it to the cluster's default."""
 
-    partition: str | None = None
+    partition: Printable | None = None
     """Partition."""
-    account: str | None = None
+    account: Printable | None = None
     """Account that is charged."""
     time_minutes: int | None = Field(default=None, ge=1)
     """Time limit in minutes. A job that reaches it is submitted again and goes on from its last checkpoint."""
@@ -65,7 +98,7 @@ class SlurmConfig(Request):
     """Stage id, or a pattern such as ``teacher-*``, to what differs for it; an id goes over a pattern."""
     setup: Annotated[list[str], AfterValidator(_lines)] = []
     """Lines of shell that each job runs before its worker, such as ``module load cuda``."""
-    python: str | None = None
+    python: Printable | None = None
     """The Python of the nodes. Default: this process's, at the same path."""
     parallel: int = Field(default=16, ge=1, le=1024)
     """Stages that are submitted at once."""
