@@ -33,7 +33,9 @@ def test_mixed_precision_is_split_as_in_zeros_figure_1(strategy, expected):
         ("ddp", "bfloat16", 4, 4, 8),
         ("fsdp2", "float32", 1, 1, 2),
         ("fsdp2", "bfloat16", 1, 1, 2),
-        ("zero1", "float32", 4, 4, 2),
+        ("zero1", "float32", 4, 4, 3),
+        ("zero2", "float32", 4, 1, 3),
+        ("zero3", "float32", 1, 1, 2),
         ("zero1", "bfloat16", 2, 2, 3),
         ("zero2", "bfloat16", 2, 0.5, 3),
         ("zero3", "bfloat16", 0.5, 0.5, 3),
@@ -48,7 +50,10 @@ def test_bytes_per_weight_of_each_strategy_on_four_ranks(strategy, precision, we
 
 def test_offload_moves_to_main_memory_what_it_says():
     zero2 = memory.states(SMALL, LaunchConfig(strategy="zero2", processes=4, offload="optimizer"), "bfloat16")
-    assert (zero2.weights, zero2.gradients, zero2.optimizer, zero2.host) == (2544, 0, 0, 318 * 2 + 318 * 12)
+    buffer = 318 * 2
+    assert (zero2.weights, zero2.gradients, zero2.optimizer, zero2.host) == (2544, 0, 0, 318 * (2 + 12) + buffer)
+    wide = memory.states(SMALL, LaunchConfig(strategy="zero3", processes=4, offload="parameters"), "float32")
+    assert (wide.weights, wide.host) == (0, 318 * (4 + 4 + 12))
     zero3 = memory.states(SMALL, LaunchConfig(strategy="zero3", processes=4, offload="parameters"), "bfloat16")
     assert (zero3.weights, zero3.host) == (0, 318 * 2 + 318 * 2 + 318 * 12)
     fsdp2 = memory.states(SMALL, LaunchConfig(strategy="fsdp2", processes=4, offload="optimizer"), "float32")
@@ -66,7 +71,26 @@ def test_what_the_pass_puts_together_or_casts():
 
 def test_an_adapter_has_gradients_and_optimizer_for_what_it_trains_only():
     states = memory.states(SMALL, LaunchConfig(), "float32", trained=100)
-    assert (states.weights, states.gradients, states.optimizer) == (5088, 400, 800)
+    assert (states.weights, states.gradients, states.optimizer) == (5088 + 400, 400, 800)
+
+
+def test_ddp_has_a_second_set_of_gradients_and_the_others_have_none():
+    ddp = LaunchConfig(strategy="ddp", processes=2)
+    assert memory.states(SMALL, ddp, "bfloat16").buckets == 4 * 1272
+    assert memory.states(SMALL, ddp, "float32", trained=100).buckets == 400
+    for strategy in ("fsdp2", "zero1", "zero2", "zero3"):
+        assert memory.states(SMALL, LaunchConfig(strategy=strategy, processes=2), "float32").buckets == 0
+    assert memory.states(SMALL, LaunchConfig(), "float32").buckets == 0
+
+
+def test_deepspeed_in_bfloat16_leaves_frozen_weights_in_main_memory():
+    for strategy in ("zero1", "zero2", "zero3"):
+        launch = LaunchConfig(strategy=strategy, processes=4)
+        assert memory.states(SMALL, launch, "bfloat16", trained=100).host == 4 * 1272
+        assert memory.states(SMALL, launch, "float32", trained=100).host == 0
+        assert memory.states(SMALL, launch, "bfloat16").host == 0
+    offloaded = LaunchConfig(strategy="zero2", processes=4, offload="optimizer")
+    assert memory.states(SMALL, offloaded, "bfloat16", trained=100).host == 25 * (2 + 12 + 2) + 4 * 1272
 
 
 def test_the_weights_of_an_adapter_by_hand():

@@ -58,6 +58,10 @@ from collegium.training.rollout_config import RolloutConfig
 from collegium.training.supervised_config import SupervisedConfig
 from typing import ClassVar, Literal
 
+class Adapter(Config):
+    rank: int = 2
+    quantise: str = "none"
+
 class MakeConfig(SupervisedConfig):
     requires: ClassVar = frozenset()
     accepts: ClassVar = frozenset({"init_from"})
@@ -70,10 +74,7 @@ class RollConfig(RolloutConfig):
     accepts: ClassVar = frozenset({"reference", "teachers"})
     loss: UseLoss | None = None
     router: UseRouter | None = None
-
-class Adapter(Config):
-    rank: int = 2
-    quantise: str = "none"
+    adapter: Adapter | None = None
 
 class StepConfig(OptimizerConfig):
     adapter: Adapter | None = None
@@ -171,6 +172,35 @@ def test_where_weights_are_split_the_engine_has_a_whole_copy_and_loading_needs_t
     assert "engine_weights" in rl.parts_of("update")
 
 
+@pytest.mark.parametrize("launch", [(), ("launch.strategy=ddp", "launch.processes=2")])
+def test_an_adapters_stage_samples_with_a_plain_copy(plan, launch):
+    rl = plan(*launch, "stages.rl.adapter.rank=2")["rl"]
+    assert rl.bytes["engine_weights"] == rl.bytes["syncing"] == 4 * 1272
+    assert "engine_weights" in rl.parts_of("update")
+    held = sum(rl.bytes[part] for part in ("weights", "optimizer", "buckets"))
+    assert rl.phase("sync") == held + 2 * 4 * 1272
+    whole = plan(*launch)["rl"]
+    assert whole.bytes["engine_weights"] == whole.bytes["syncing"] == 0
+
+
+def test_ddp_holds_its_buckets_in_every_phase_after_loading(plan):
+    rl = plan("launch.strategy=ddp", "launch.processes=2")["rl"]
+    assert rl.bytes["buckets"] == 4 * 1272
+    assert all("buckets" in rl.parts_of(phase) for phase in ("generate", "score", "update"))
+
+
+def test_rollouts_ahead_are_made_during_the_update_from_copies_that_wait_in_main_memory(plan):
+    here, ahead = plan()["rl"], plan("stages.rl.staleness=2")["rl"]
+    assert (here.host, ahead.host) == (0, 3 * 4 * 1272)
+    assert ahead.bytes["ahead"] == 4 * 1272
+    added = ahead.bytes["kv_cache"] + ahead.bytes["sampling"]
+    assert ahead.phase("generate") == ahead.phase("update") + added == here.phase("update") + 4 * 1272 + added
+    assert (ahead.peak, ahead.total) == ("generate", ahead.phase("generate"))
+    split = plan("stages.rl.staleness=2", "launch.strategy=fsdp2", "launch.processes=8")["rl"]
+    assert split.bytes["engine_weights"] == split.bytes["syncing"] == 0  # `ahead` is the copy
+    assert split.host == ahead.host
+
+
 def test_a_hub_model_is_unknown_until_the_recipe_gives_its_shape(plan):
     unknown = plan("stages.sft.init_from=hub")["rl"]
     assert unknown.total is None
@@ -193,7 +223,7 @@ def test_an_adapter_is_what_is_trained(plan):
     step = plan(extra="  step: {use: step, init_from: sft, adapter: {rank: 2}}\n")["step"]
     trained = memory.adapter_weights(SMALL, 2)
     assert (step.bytes["weights"], step.bytes["gradients"], step.bytes["optimizer"]) == (
-        4 * 1272,
+        4 * (1272 + trained),
         4 * trained,
         8 * trained,
     )
@@ -249,6 +279,9 @@ def test_a_loss_over_the_vocabulary_keeps_the_teachers_states_and_heads(plan):
     assert student.bytes["teachers"] == 1272 * 4 + states
     assert student.host == 1272 * 4 + states + 80 * 4
     assert student.bytes["logits"] == 9 * 4 * 10 * 4 + 2 * 80 * 4
+    ahead = plan(extra=STUDENT % ("{stage: rl}", ", loss: whole, staleness: 2"))["student"]
+    assert ahead.bytes["teachers"] == student.bytes["teachers"]
+    assert ahead.host == 1272 * 4 + 3 * (states + 80 * 4) + 3 * 4 * 1272
 
 
 def test_a_served_teacher_takes_nothing_and_a_strange_one_is_unknown(plan):

@@ -33,12 +33,14 @@ class EngineMemory:
         weights: Weights of its own.
         cache: Its key-value cache.
         sampling: Its temporaries while it draws tokens.
+        syncing: Weights that are put together for it before they are copied.
         keeps: Which of these it holds while others work.
     """
 
     weights: Part = 0
     cache: Part = 0
     sampling: Part = 0
+    syncing: Part = 0
     keeps: frozenset[str] = frozenset()
 
 
@@ -54,21 +56,31 @@ def engine_memory(stage: PlannedStage, config: RolloutConfig, shape: ModelShape)
     longest = longest_sequence(stage, shape)
     own = -(-config.prompts * config.group // stage.node.launch.ranks)
     if engine["use"] == OWN:
-        return _with_the_policy(stage, shape, longest, min(own, options["batch"]))
+        copied = _samples_a_copy(stage, config)
+        return _with_the_policy(shape, longest, min(own, options["batch"]), copied=copied)
     if "gpu_memory_utilization" in options:
         return _with_own_weights(stage, config, shape, longest, own)
     why = Unknown(f"the core does not know what the engine {engine['use']} holds")
     return EngineMemory(why, why, why)
 
 
-def _with_the_policy(stage: PlannedStage, shape: ModelShape, longest: Part, sequences: int) -> EngineMemory:
-    """Sample with the trainer's weights; with a whole float32 copy where no rank has the whole model."""
+def _samples_a_copy(stage: PlannedStage, config: RolloutConfig) -> bool:
+    """Tell whether a plain copy of the model samples, as no rank has a whole one or it has an adapter.
+
+    Rollouts that run ahead of training have a copy in any case, which is counted for itself.
+    """
+    return not config.staleness and (stage.node.launch.shards_weights or config.adapter is not None)
+
+
+def _with_the_policy(shape: ModelShape, longest: Part, sequences: int, *, copied: bool) -> EngineMemory:
+    """Sample with the trainer's weights, or a whole float32 copy, for which they are put together first."""
     cache = longest if isinstance(longest, Unknown) else memory.kv_cache(shape, sequences * longest, 4)
     grown = 0 if isinstance(cache, Unknown) else cache // (2 * shape.layers)  # a layer's keys, copied to be longer
     return EngineMemory(
-        weights=4 * shape.count if stage.node.launch.shards_weights else 0,
+        weights=4 * shape.count if copied else 0,
         cache=cache,
         sampling=memory.SAMPLED_LOGIT_COPIES * sequences * shape.vocabulary * 4 + grown,
+        syncing=4 * shape.count if copied else 0,
         keeps=frozenset({"engine_weights"}),
     )
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CHUNK = 1024
 """Tokens whose logits log-probs hold at once: `collegium.training.logprobs.CHUNK`."""
+STATES = ("weights", "working", "gradients", "optimizer", "buckets")
+"""What training holds on a device, by the fields of `memory.States`."""
 Part = int | Unknown
 """Bytes, or why they are unknown."""
 
@@ -67,14 +69,16 @@ class Estimator:
         work = workload_of(stage, config, shape)
         parts: dict[str, Part] = {"loading": shape.count * 4}
         states = memory.states(shape, stage.node.launch, config.precision, _trained_weights(config, shape))
-        parts |= {name: getattr(states, name) for name in ("weights", "working", "gradients", "optimizer")}
+        parts |= {name: getattr(states, name) for name in STATES}
         parts |= self._passes(stage, config, shape, work)
         parts |= self._teachers(stage, config, shape, work)
         parts["reference"] = shape.count * 4 if _reads_reference(stage) else 0
-        parts["ahead"] = shape.count * 4 if getattr(config, "staleness", 0) else 0
+        parts["ahead"] = shape.count * 4 if _staleness(config) else 0
         engine = engine_memory(stage, config, shape) if isinstance(config, RolloutConfig) else NO_ENGINE
-        parts |= {"engine_weights": engine.weights, "kv_cache": engine.cache, "sampling": engine.sampling}
+        parts |= {"engine_weights": engine.weights, "kv_cache": engine.cache}
+        parts |= {"sampling": engine.sampling, "syncing": engine.syncing}
         waiting = parts.pop("host")
+        host = states.host + _waiting_weights(config, shape)
         return StageResources(
             **known,
             model=self._name(stage),
@@ -83,7 +87,7 @@ class Estimator:
             tokens_per_rollouts=None if isinstance(work, Unknown) else work.tokens_per_rollouts,
             bytes={name: None if isinstance(part, Unknown) else part for name, part in parts.items()},
             engine_keeps=engine.keeps,
-            host=None if isinstance(waiting, Unknown) else states.host + waiting,
+            host=None if isinstance(waiting, Unknown) else host + waiting,
             unknown={name: part.reason for name, part in parts.items() if isinstance(part, Unknown)},
         )
 
@@ -142,7 +146,8 @@ class Estimator:
         width = max(each.hidden * WIDTH[each.dtype] for each in local)
         own = -(-config.prompts * config.group // stage.node.launch.ranks) * config.sampling.max_tokens
         heads = sum(each.embeddings * WIDTH[each.dtype] for each in local)
-        return {"teachers": largest + own * width, "host": waiting + own * width + heads}
+        batches = _staleness(config) + 1  # one is trained on, the others wait
+        return {"teachers": largest + own * width, "host": waiting + batches * (own * width + heads)}
 
     def _teacher(self, stage: PlannedStage, name: str) -> ModelShape | int | Unknown:
         """Return a teacher's shape, 0 for one that is served elsewhere."""
@@ -159,6 +164,17 @@ class Estimator:
         if path is None:
             return Unknown(f"the core does not know what the teacher {teacher.use} holds")
         return self.shapes.of_path(str(path))
+
+
+def _staleness(config: OptimizerConfig) -> int:
+    """Return how many batches of rollouts run ahead of training."""
+    return config.staleness if isinstance(config, RolloutConfig) else 0
+
+
+def _waiting_weights(config: OptimizerConfig, shape: ModelShape) -> int:
+    """Return the copies of weights that wait for rollouts: one more than batches ahead, as one is being handed over."""
+    ahead = _staleness(config)
+    return (ahead + 1) * shape.count * 4 if ahead else 0
 
 
 def _trained_weights(config: OptimizerConfig, shape: ModelShape) -> int | None:

@@ -44,8 +44,9 @@ class States:
         weights: The weights that it keeps.
         working: Weights put together, or cast, only for the pass, with the gradients on their way.
         gradients: The gradients that it keeps.
-        optimizer: AdamW's moments, and float32 weights where those that are trained with are narrower.
-        host: What offload keeps in main memory, per rank.
+        optimizer: AdamW's moments, and the float32 weights that DeepSpeed updates beside those that are trained with.
+        host: What waits in main memory, per rank: by offload, and frozen weights that DeepSpeed would round.
+        buckets: Copies of the gradients that DistributedDataParallel adds up, there from the start on.
     """
 
     weights: int
@@ -53,6 +54,7 @@ class States:
     gradients: int
     optimizer: int
     host: int = 0
+    buckets: int = 0
 
 
 def mode_of(launch: LaunchConfig, precision: str) -> Mode:
@@ -66,31 +68,41 @@ def states(shape: ModelShape, launch: LaunchConfig, precision: str, trained: int
     """Return what weights, gradients and optimizer take on each device.
 
     Per weight, in bytes: 4 + 4 + 8 with float32 weights, whatever the layers' precision; 2 + 2 + 12 where DeepSpeed
-    trains bfloat16 weights with a float32 copy. The optimizer is split over the ranks from ``zero1`` on, the gradients
-    from ``zero2``, the weights with ``zero3`` and ``fsdp2``.
+    trains bfloat16 weights with a float32 copy, and 4 + 4 + 12 where it has such a copy of float32 weights. The
+    optimizer is split over the ranks from ``zero1`` on, the gradients from ``zero2``, the weights with ``zero3`` and
+    ``fsdp2``.
 
     Args:
         shape: The model.
         launch: How it is spread.
         precision: Of the layers' numbers.
-        trained: Weights that are trained, where an adapter leaves the others as they are.
+        trained: Weights that are trained, where an adapter leaves the others as they are and adds these to them.
     """
-    every, some = shape.count, shape.count if trained is None else trained
+    every, some = (shape.count, shape.count) if trained is None else (shape.count + trained, trained)
     zero = int(launch.strategy[-1]) if launch.strategy.startswith("zero") else 0
     whole = launch.strategy == "fsdp2"
     narrow = zero > 0 and precision != "float32"
-    weights, gradients, optimizer = (2, 2, 12) if narrow else (4, 4, 8)
+    weights, gradients, optimizer = (2, 2, 12) if narrow else (4, 4, 12 if _copies(launch) else 8)
     ranks = launch.ranks
     kept_weights = _share(every * weights, ranks if zero == 3 or whole else 1)
     kept_gradients = _share(some * gradients, ranks if zero >= 2 or whole else 1)
     kept_optimizer = _share(some * optimizer, ranks if zero >= 1 or whole else 1)
     working = _working(shape, launch, mode_of(launch, precision))
+    frozen = 4 * shape.count if narrow and trained is not None else 0
+    buckets = 4 * some if launch.strategy == "ddp" else 0
     if launch.offload == "none":
-        return States(kept_weights, working, kept_gradients, kept_optimizer)
-    host = kept_gradients + kept_optimizer
+        return States(kept_weights, working, kept_gradients, kept_optimizer, frozen, buckets)
+    host = kept_gradients + kept_optimizer + frozen
+    if zero == 2:  # a buffer for what it updated, on its way back to the device
+        host += _share(some * weights, ranks)
     if whole or launch.offload == "parameters":  # FSDP2 offloads all or nothing
         return States(0, working, 0, 0, host + kept_weights)
     return States(kept_weights, working, 0, 0, host)
+
+
+def _copies(launch: LaunchConfig) -> bool:
+    """Tell whether DeepSpeed updates a copy of float32 weights; ZeRO-3 has one only where it is offloaded."""
+    return launch.strategy in ("zero1", "zero2") or (launch.strategy == "zero3" and launch.offload != "none")
 
 
 def adapter_weights(shape: ModelShape, rank: int) -> int:

@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 from collegium.launch_config import LaunchConfig
 from collegium.planning.memory import size
 
-ALWAYS = ("weights", "optimizer", "reference", "ahead")
+ALWAYS = ("weights", "optimizer", "buckets", "reference", "ahead")
 """What every phase after loading holds."""
 PHASES: Mapping[str, tuple[str, ...]] = {
     "load": ("loading",),
+    "sync": (*ALWAYS, "engine_weights", "syncing"),
     "generate": (*ALWAYS, "engine_weights", "kv_cache", "sampling"),
     "score": (*ALWAYS, "teachers"),
     "update": (*ALWAYS, "working", "gradients", "activations", "logits"),
 }
-"""The parts that are in memory at once; a stage's total is that of its largest phase."""
+"""The parts that are in memory at once; a stage's total is that of its largest phase. Rollouts that run ahead are
+generated and scored during the update: these phases hold its parts, too."""
+AHEAD = ("generate", "score")
 PARTS = tuple(dict.fromkeys(part for parts in PHASES.values() for part in parts))
 REMEDIES: Mapping[str, str] = {
     "weights": "split them with launch.strategy fsdp2 or zero3, or over more ranks",
@@ -25,6 +28,8 @@ REMEDIES: Mapping[str, str] = {
     "optimizer": "split it over more ranks with launch.strategy fsdp2 or zero1 to zero3, or set launch.offload",
     "activations": "lower micro_batch, shorten the rows, or set launch.gradient_checkpointing",
     "logits": "lower the loss's chunk where it has one",
+    "buckets": "use launch.strategy fsdp2 or zero1 to zero3, or train an adapter",
+    "syncing": "serve the engine elsewhere",
     "engine_weights": "let the engine sleep while others work, spread it over more devices, or serve it elsewhere",
     "kv_cache": "lower the engine's batch or the longest sequence, or serve it elsewhere",
     "sampling": "lower the engine's batch",
@@ -71,7 +76,8 @@ class StageResources:
     def parts_of(self, phase: str) -> tuple[str, ...]:
         """Return the parts that a phase holds."""
         kept = self.engine_keeps if phase != "load" else ()
-        return tuple(part for part in PARTS if part in PHASES[phase] or part in kept)
+        beside = PHASES["update"] if phase in AHEAD and self.bytes.get("ahead") else ()
+        return tuple(part for part in PARTS if part in PHASES[phase] or part in kept or part in beside)
 
     def phase(self, name: str) -> int:
         """Return the known bytes of a phase."""
@@ -80,7 +86,7 @@ class StageResources:
     @property
     def peak(self) -> str:
         """The phase that holds most."""
-        return max(PHASES, key=self.phase)
+        return max(tuple(PHASES)[::-1], key=self.phase)
 
     @property
     def total(self) -> int | None:
