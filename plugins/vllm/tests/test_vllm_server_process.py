@@ -105,6 +105,24 @@ def test_a_server_that_cannot_start_shows_the_end_of_its_log(tmp_path):
     assert caught.value.owner == "collegium-vllm"
 
 
+def test_who_answers_in_place_of_a_server_that_has_ended_does_not_count(tmp_path):
+    process = start(tmp_path / "server", "import sys; sys.exit('address already in use')")
+    with pytest.raises(EngineError, match="ended while it started"):
+        process.wait_until(lambda: process.has_ended(DEADLINE_S), DEADLINE_S)
+    process = start(tmp_path / "server", "import sys; sys.exit('address already in use')")
+    assert process.has_ended(DEADLINE_S)
+    with pytest.raises(EngineError, match="address already in use"):
+        process.wait_until(lambda: pytest.fail("nobody is to be asked"), DEADLINE_S)
+
+
+def test_a_wait_that_fails_stops_the_server(tmp_path):
+    process = start(tmp_path / "server", "import time; time.sleep(600)")
+    with pytest.raises(ZeroDivisionError):
+        process.wait_until(lambda: bool(1 / 0), DEADLINE_S)
+    assert ends(process.pid)
+    assert not (tmp_path / "server").exists()
+
+
 def test_a_server_that_is_not_ready_in_time_is_stopped(tmp_path):
     source = "import time; print('loading', flush=True); time.sleep(600)"
     process = start(tmp_path / "server", source)

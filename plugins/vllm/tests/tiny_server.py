@@ -43,6 +43,7 @@ class TinyServer:
         self.headers: dict[str, str] = {}
         """Sent with every answer."""
         self.asked: list[tuple[str, Any]] = []
+        self.serves = "tiny"
         self.describes: dict[str, Any] = {}
         self.forgets: tuple[str, ...] = ()
         """Weights that an update leaves as they were."""
@@ -94,7 +95,7 @@ class TinyServer:
 
     def say(self, path: str, body: Any) -> Any:
         if path == "/v1/models":
-            return {"data": [{"id": "tiny"}]}
+            return {"data": [{"id": self.serves}]}
         if path == "/v1/completions":
             return self.complete(body)
         if path == "/collective_rpc":

@@ -61,13 +61,22 @@ class Client:
             return False
         return True
 
-    def model(self) -> str:
-        """Return the name of the model that the server serves."""
+    def model(self, expected: str | None = None) -> str:
+        """Return the name of the model that the server serves.
+
+        Args:
+            expected: Which it must be; none, if any will do.
+
+        Raises:
+            EngineError: If there is none, or another.
+        """
         said = self._run(self._ask("GET", "/v1/models"))
         try:
             name: str = said["data"][0]["id"]
         except (KeyError, IndexError, TypeError):
             raise self.explain(self._unexpected("names no model", said)) from None
+        if expected is not None and name != expected:
+            raise self.explain(self._unexpected(f"does not serve {expected!r}", name))
         return name
 
     def call_workers(self, method: str, *arguments: Any) -> list[Any]:

@@ -27,7 +27,7 @@ from collegium_vllm.random_state import kept_random_state
 from collegium_vllm.runtime import Description
 from collegium_vllm.sampling import Answer, Request
 from collegium_vllm.settings import arguments, set_environment
-from collegium_vllm.transfer import files_of
+from collegium_vllm.transfer import files_of, remove_orphans
 
 
 class LocalRuntime:
@@ -129,6 +129,7 @@ class VllmEngine(SyncedEngine):
                 f"tensor_parallel_size {size} in a stage of {world().size} ranks: each rank has a vLLM of its own",
                 fix="leave it at 1, or use the engine vllm-server",
             )
+        remove_orphans(None)
         return LocalRuntime(self.config, policy)
 
 

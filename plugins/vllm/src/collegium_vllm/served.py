@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -21,13 +17,11 @@ from collegium_vllm.config import VllmServerConfig
 from collegium_vllm.engine import SyncedEngine
 from collegium_vllm.errors import config_error, engine_error
 from collegium_vllm.fingerprint import WorkerFigures
-from collegium_vllm.installed import require_vllm
-from collegium_vllm.model_folder import write_model_folder
+from collegium_vllm.launch import client_of, start_server
 from collegium_vllm.runtime import EXTENSION, GENERATION_CONFIG, LOGPROBS_MODE, Description
 from collegium_vllm.sampling import Answer, Request
-from collegium_vllm.server_process import ServerProcess, free_port
-from collegium_vllm.settings import arguments, set_environment
-from collegium_vllm.transfer import files_of
+from collegium_vllm.server_process import ServerProcess
+from collegium_vllm.transfer import files_of, remove_orphans
 
 END_S = 5.0
 """Seconds in which a server that is about to end does so after a request has failed."""
@@ -45,15 +39,21 @@ class ServedRuntime:
         config: The engine's options.
         client: Connected to the server.
         process: The server, if it was started here by this rank.
+        model: The name that it must serve; without one, whatever it serves.
+
+    Raises:
+        EngineError: If it is another server, or would not do what the trainer needs.
     """
 
-    def __init__(self, config: VllmServerConfig, client: Client, process: ServerProcess | None) -> None:
+    def __init__(
+        self, config: VllmServerConfig, client: Client, process: ServerProcess | None = None, model: str | None = None
+    ) -> None:
         self._config = config
         self._client = client
         self._process = process
         client.explain = self._explain
         try:
-            self._model = client.model()
+            self._model = client.model(model)
             self.description = Description.of(self._handshake())
         except BaseException:
             self.close()
@@ -126,55 +126,15 @@ class VllmServerEngine(SyncedEngine):
     def start(self, policy: LanguageModel) -> ServedRuntime:
         """Start the server on rank 0, or attach to the one at `url`."""
         config: VllmServerConfig = self.config
+        if world().is_main:
+            remove_orphans(config.transfer_dir)
         if config.url is not None:
-            return ServedRuntime(config, _client(config, config.url, _key(config)), None)
-        process, address = _start(config, policy) if world().is_main else (None, None)
-        url, key = world().from_main(address) or ("", "")
-        return ServedRuntime(config, _client(config, url, key), process)
-
-
-def _start(config: VllmServerConfig, policy: LanguageModel) -> tuple[ServerProcess, tuple[str, str]]:
-    """Start a server and wait until it is healthy; return it, its URL and its key."""
-    require_vllm("vllm-server")
-    port, key = config.port or free_port(), secrets.token_urlsafe(24)
-    folder = Path(tempfile.mkdtemp(prefix="collegium-vllm-"))
-    model = folder / "model"
-    write_model_folder(policy, model)
-    process = ServerProcess(command(config, policy, model, port), _environment(config, policy, key), folder, key)
-    url = f"http://127.0.0.1:{port}"
-    client = _client(config, url, key)
-    with contextlib.closing(client):
-        process.wait_until(client.is_healthy, config.startup_timeout_s)
-    return process, (url, key)
-
-
-def command(config: VllmServerConfig, policy: LanguageModel, model: Path, port: int) -> list[str]:
-    """Return the server's command line."""
-    line = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
-    line += ["--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log"]
-    for name, value in arguments(config, policy).items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            line.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            line += [f"--{flag}", str(value)]
-    return line
-
-
-def _environment(config: VllmServerConfig, policy: LanguageModel, key: str) -> dict[str, str]:
-    environment = dict(os.environ)
-    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-        environment.pop(name, None)  # the server is no rank of the stage
-    set_environment(environment, on_cpu=policy.device.type == "cpu")
-    if config.devices is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = config.devices
-    return {**environment, "VLLM_SERVER_DEV_MODE": "1", "VLLM_API_KEY": key}
-
-
-def _client(config: VllmServerConfig, url: str, key: str | None) -> Client:
-    return Client(
-        url, key, timeout=config.request_timeout_s, retries=config.retries, concurrency=config.concurrency
-    )  # fmt: skip
+            return ServedRuntime(config, client_of(config, config.url, _key(config)))
+        process, address = start_server(config, policy) if world().is_main else (None, None)
+        address = world().from_main(address)
+        if address is None:
+            raise engine_error("rank 0 tells of no server", fix="see the error of rank 0")
+        return ServedRuntime(config, client_of(config, address.url, address.key), process, address.model)
 
 
 def _key(config: VllmServerConfig) -> str | None:

@@ -53,20 +53,29 @@ class ServerProcess:
     def wait_until(self, is_ready: Callable[[], bool], timeout: float) -> None:
         """Wait until the server is ready; on failure stop it.
 
+        Args:
+            is_ready: Asks for the server; what it raises ends the wait. Another server may answer in its place, so it
+                counts only while this one runs.
+            timeout: Seconds.
+
         Raises:
             EngineError: If it ends, or is not ready in time; shows the end of its log.
         """
         deadline = time.monotonic() + timeout
-        while not is_ready():
-            if self.has_ended():
-                error = self.error("the server ended while it started")
-            elif time.monotonic() > deadline:
-                error = self.error(f"the server was not ready within {timeout:g} s (startup_timeout_s)")
-            else:
+        try:
+            while not self._is_up(is_ready):
+                if time.monotonic() > deadline:
+                    raise self.error(f"the server was not ready within {timeout:g} s (startup_timeout_s)")
                 time.sleep(POLL_S)
-                continue
+        except BaseException:
             self.stop()
-            raise error
+            raise
+
+    def _is_up(self, is_ready: Callable[[], bool]) -> bool:
+        ready = not self.has_ended() and is_ready()
+        if self.has_ended():
+            raise self.error("the server ended while it started")
+        return ready
 
     def has_ended(self, within: float = 0.0) -> bool:
         """Tell whether it has ended, or does so within some seconds."""

@@ -1,9 +1,14 @@
-"""Weights on their way to another process: safetensors files in a folder that both see."""
+"""Weights on their way to another process: safetensors files in a folder that both see.
+
+The folder's name tells whose it is, by machine and process, so that those of a process that was killed can be removed.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +19,7 @@ from torch import Tensor
 
 from collegium_vllm.errors import engine_error
 
+PREFIX = "collegium-weights"
 SHARD = 1 << 30
 """Bytes of weights that are held in main memory at once, before they are written to a file."""
 
@@ -36,9 +42,32 @@ def files_of(weights: Iterator[tuple[str, Tensor]], folder: Path | None) -> Iter
         shutil.rmtree(place, ignore_errors=True)
 
 
+def remove_orphans(folder: Path | None) -> None:
+    """Remove what processes of this machine that have died left behind.
+
+    Args:
+        folder: As for `files_of`.
+    """
+    mine = f"{PREFIX}-{socket.gethostname()}-"
+    for left in Path(folder or tempfile.gettempdir()).glob(f"{PREFIX}-*"):
+        owner = left.name.removeprefix(mine).partition("-")[0] if left.name.startswith(mine) else ""
+        if owner.isdecimal() and not _is_alive(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)  # another user's stays
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
 def _make_folder(folder: Path | None) -> Path:
     try:
-        return Path(tempfile.mkdtemp(prefix="collegium-weights-", dir=folder))
+        return Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{socket.gethostname()}-{os.getpid()}-", dir=folder))
     except OSError as error:
         raise engine_error(
             f"no folder for weights can be made in {str(folder or tempfile.gettempdir())!r}: {error}",
