@@ -97,7 +97,7 @@ class Run:
     def __init__(self, folder: Path, *, real: bool = False, **options: object) -> None:
         self.folder = folder
         light = {} if real else {"python": str(Path(__file__).with_name("light_worker.py"))}
-        self.executor = SlurmExecutor({"poll_s": 0.05, "settle_s": 0.5, **light, **options})
+        self.executor = SlurmExecutor({"poll_s": 0.05, "settle_s": 0.2, **light, **options})
         self.events: list[StageEvent] = []
 
     def job(self, do: str, **fields: object) -> StageJob:

@@ -17,6 +17,8 @@ class EventFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.unreadable = 0
+        """Lines that were skipped: a full disk tears them."""
         self._read = 0
 
     def fresh(self) -> Iterator[StageEvent | StageOutcome]:
@@ -27,11 +29,24 @@ class EventFile:
                 if not line.endswith(b"\n"):
                     return
                 self._read += len(line)
-                message = json.loads(line)
-                if "outcome" in message:
-                    yield StageOutcome.model_validate(message["outcome"])
+                message = _message(line)
+                if message is not None:
+                    yield message
                 else:
-                    yield StageEvent.model_validate(message["event"])
+                    self.unreadable += 1
+
+
+def _message(line: bytes) -> StageEvent | StageOutcome | None:
+    """Return what a line says; None if it is nothing that a worker writes."""
+    try:
+        message = json.loads(line)
+        if not isinstance(message, dict):
+            return None
+        if "outcome" in message:
+            return StageOutcome.model_validate(message["outcome"])
+        return StageEvent.model_validate(message.get("event"))
+    except (ValueError, RecursionError):  # pydantic's error is a ValueError
+        return None
 
 
 def cause_elsewhere(folder: Path, outcome: StageOutcome) -> StageOutcome:

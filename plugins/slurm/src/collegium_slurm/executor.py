@@ -100,7 +100,10 @@ class SlurmExecutor(Executor):
                 return _stopped(job)
             (parent / CURRENT).write_text(identity, encoding="utf-8")
             listener(StageEvent(stage=job.id, kind="message", text=f"submitted to Slurm as job {identity}"))
-            return self._follow(job, identity, folder, listener)
+            events = EventFile(folder / "events-0.jsonl")
+            ended = self._follow(job, identity, folder, events, listener)
+            _tell_unreadable(job, events, listener)
+            return ended
         except BaseException:  # an interrupt, or a listener's error: the job must not go on unattended
             commands.cancel(identity or f"--name={name}")
             raise
@@ -124,9 +127,10 @@ class SlurmExecutor(Executor):
                     pass
             self._closed.wait(self.config.poll_s)
 
-    def _follow(self, job: StageJob, identity: str, folder: Path, listener: Listener) -> StageOutcome | Ending:
+    def _follow(
+        self, job: StageJob, identity: str, folder: Path, events: EventFile, listener: Listener
+    ) -> StageOutcome | Ending:
         """Pass on events until the outcome is there, or the job has ended without one."""
-        events = EventFile(folder / "events-0.jsonl")
         told = ""
         settled: float | None = None
         while True:
@@ -191,6 +195,12 @@ def _tell(job: StageJob, state: JobState, told: str, listener: Listener) -> str:
         return told
     listener(StageEvent(stage=job.id, kind="message", text=f"{words} {state.detail}"))
     return state.name
+
+
+def _tell_unreadable(job: StageJob, events: EventFile, listener: Listener) -> None:
+    if events.unreadable:
+        text = f"lines of {events.path} that are no event and were skipped: {events.unreadable}; is its disk full?"
+        listener(StageEvent(stage=job.id, kind="message", text=text))
 
 
 def _is_final(state: JobState) -> bool:
