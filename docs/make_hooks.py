@@ -133,6 +133,12 @@ def _summary(value: object) -> str:
     return " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split())
 
 
+def _description(value: object) -> str:
+    """Return a docstring without its blocks of arguments, results and errors."""
+    text = re.split(r"\n\n(?:Args|Returns|Raises|Yields):\n", inspect.getdoc(value) or "")[0]
+    return " ".join(text.split())
+
+
 def _keys() -> Iterator[str]:
     for title, cls in RECIPE.items():
         yield from (f"## {title}", "", inspect.getdoc(cls) or "", "", *_fields(cls), "")
@@ -154,7 +160,7 @@ def _methods(cls: type) -> Iterator[str]:
     for attribute, value in vars(cls).items():
         function = value.fget if isinstance(value, property) else value
         if isinstance(function, FunctionType) and not attribute.startswith("_") and function.__doc__:
-            yield f"* `{attribute}{_signature(function)}`: {_summary(function)}"
+            yield f"* `{attribute}{_signature(function)}`: {_description(function)}"
 
 
 def _fields(cls: type[BaseModel]) -> Iterator[str]:

@@ -57,7 +57,7 @@ def trainers_of(run: Path) -> list[int]:
 
 
 def _processes(run: Path) -> list[tuple[int, str]]:
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-wweo", "pid,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=1) for line in listed.splitlines()[1:]]
     return [(int(pid), args) for pid, args in rows if str(run) in args]
 

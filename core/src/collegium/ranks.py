@@ -14,6 +14,7 @@ import json
 import os
 import re
 import runpy
+import secrets
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,10 @@ Listener: TypeAlias = Callable[[StageEvent], None]
 
 FOLDER = "ranks"
 LOG = "log.txt"
+PARENT = "COLLEGIUM_PARENT"
+"""Environment variable with the number of the process that starts another one."""
+RANK_MARK = "TORCHELASTIC_RUN_ID"
+"""What torchrun sets in the environment of a rank."""
 POLL_S = 0.2
 """Seconds between looks at the first rank's file."""
 TAIL = 2**13
@@ -47,8 +52,11 @@ class RankFile:
 
     def write(self, name: str, body: str) -> None:
         """Append one line."""
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(f'{{"{name}": {body}, "time": {time.time()}}}\n')
+        with open(self.path, "a+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            torn = b"" if file.read(1) in (b"", b"\n") else b"\n"
+            file.write(torn + f'{{"{name}": {body}, "time": {time.time()}}}\n'.encode())
 
     def fresh(self) -> Iterator[dict[str, object]]:
         """Yield the whole lines that were not read yet."""
@@ -58,7 +66,10 @@ class RankFile:
                 if not line.endswith(b"\n"):
                     return
                 self._read += len(line)
-                yield json.loads(line)
+                with contextlib.suppress(ValueError):  # half a line, of a disk that was full: the next is whole
+                    found = json.loads(line)
+                    if isinstance(found, dict):
+                        yield found
 
 
 def run_ranks(job: StageJob, listener: Listener, module: str = "collegium.worker") -> StageOutcome:
@@ -77,8 +88,7 @@ def run_ranks(job: StageJob, listener: Listener, module: str = "collegium.worker
             "a worker on each, such as slurm, or COLLEGIUM_MASTER and COLLEGIUM_NODE_RANK in the environment"
         )
         return StageOutcome(stage=job.id, status="failed", seconds=0, kind="ConfigError", problem=problem)
-    folder = Path(job.directory) / FOLDER / str(node)
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = Path(job.directory) / FOLDER / f"{node}-{secrets.token_hex(4)}"  # never one that others still write to
     folder.mkdir(parents=True)
     path = folder / "job.json"
     path.write_text(job.model_dump_json(), encoding="utf-8")
@@ -91,12 +101,13 @@ def run_ranks(job: StageJob, listener: Listener, module: str = "collegium.worker
         try:
             _follow(process, folder, listener)
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            for leader in (process.pid, *_sessions(folder)):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(leader, signal.SIGKILL)
             process.wait()
     outcome = _outcome(job, folder, process.returncode, time.monotonic() - started)
-    if outcome.status == "completed":
-        shutil.rmtree(folder, ignore_errors=True)
+    if outcome.status == "completed":  # then what killed ones left behind goes, too
+        shutil.rmtree(folder.parent if job.launch.nodes == 1 else folder, ignore_errors=True)
     return outcome
 
 
@@ -108,12 +119,14 @@ def _command(job: StageJob, node: int, address: str, module: str, path: Path) ->
     return [
         sys.executable, "-m", __name__,
         f"--nnodes={launch.nodes}", f"--nproc-per-node={launch.processes}", *spread, "--max-restarts=0",
+        f"--log-dir={path.parent}",
         "-m", module, str(path),
     ]  # fmt: skip
 
 
 def _environment(job: StageJob) -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": str(job.threads), "TOKENIZERS_PARALLELISM": "false"}
+    own = {"OMP_NUM_THREADS": str(job.threads), "TOKENIZERS_PARALLELISM": "false", PARENT: str(os.getpid())}
+    return {**os.environ, **own}
 
 
 def _follow(process: subprocess.Popen[bytes], folder: Path, listener: Listener) -> None:
@@ -129,11 +142,17 @@ def _follow(process: subprocess.Popen[bytes], folder: Path, listener: Listener) 
             time.sleep(POLL_S)
 
 
+def _sessions(folder: Path) -> list[int]:
+    """Return the process groups of the ranks: torchrun gives each a session of its own, where its children live on."""
+    lines = [line for path in folder.glob("[0-9]*.jsonl") for line in RankFile(path).fresh()]
+    return [int(str(line["session"])) for line in lines if "session" in line]
+
+
 def _outcome(job: StageJob, folder: Path, code: int, seconds: float) -> StageOutcome:
     """Return the first rank's outcome, or that of the rank that failed first."""
     found: list[tuple[float, StageOutcome]] = []
     silent = set(range(job.launch.processes))
-    for path in sorted(folder.glob("*.jsonl")):
+    for path in sorted(folder.glob("[0-9]*.jsonl")):
         for line in RankFile(path).fresh():
             if "outcome" in line:
                 silent -= {int(path.stem)}
@@ -156,6 +175,7 @@ def run_as_rank(path: Path, run: Callable[[StageJob, Listener], StageOutcome]) -
     """Run the job in a file as one of its ranks; the exit code tells torchrun whether the others may go on."""
     job = StageJob.model_validate_json(path.read_text(encoding="utf-8"))
     file = RankFile(path.parent / f"{rank_of(os.environ)}.jsonl")
+    file.write("session", str(os.getpid()))
     outcome = run(job, lambda event: file.write("event", event.model_dump_json()))
     file.write("outcome", outcome.model_dump_json())
     sys.stdout.flush()
@@ -165,7 +185,7 @@ def run_as_rank(path: Path, run: Callable[[StageJob, Listener], StageOutcome]) -
 
 def rank_of(environment: Mapping[str, str]) -> int | None:
     """Return this process's number on its machine if torchrun started it; None if it is no rank."""
-    return int(environment["LOCAL_RANK"]) if "TORCHELASTIC_RUN_ID" in environment else None
+    return int(environment["LOCAL_RANK"]) if RANK_MARK in environment else None
 
 
 def _torchrun() -> None:

@@ -21,7 +21,7 @@ from collegium.errors import CollegiumError
 from collegium.exit_guard import exit_refused
 from collegium.job import StageEvent, StageJob, StageOutcome
 from collegium.plugins.registry import Registry
-from collegium.ranks import rank_of, run_as_rank, run_ranks
+from collegium.ranks import PARENT, rank_of, run_as_rank, run_ranks
 
 PR_SET_PDEATHSIG = 1
 
@@ -48,8 +48,11 @@ def run_guarded(job: StageJob, listener: Callable[[StageEvent], None]) -> StageO
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the run's process dies, however it dies (Linux)."""
-    parent = os.getppid()
+    """Ask the kernel to kill this process when the one that started it dies, however it dies (Linux).
+
+    The starter may be dead before this is asked: where it left its number in `PARENT`, that is noticed.
+    """
+    parent = int(os.environ.pop(PARENT, os.getppid()))
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from collegium import PolicyError
+from collegium import PolicyError, StoreError
 from collegium.training.checkpoint import Checkpoints, random_state, set_random_state, write_aside
 from collegium.training.journal import Journal
 
@@ -100,3 +100,19 @@ def test_few_samples_are_written_down_spread_over_the_batch(tmp_path: Path):
     assert len(lines) <= 16
     assert '"row": 0' in lines[0]
     assert '"row": 98' in lines[-1]
+
+
+def test_a_full_disk_is_told_as_one_and_nothing_is_left_of_the_attempt(tmp_path):
+    import resource
+
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, {"step": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(StoreError, match="the disk is full"):
+            checkpoints.save(2, {"step": 2, "weights": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+    assert checkpoints.latest() == {"step": 1}

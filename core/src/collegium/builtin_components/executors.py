@@ -20,6 +20,7 @@ from collegium.component import Config
 from collegium.job import StageEvent, StageJob, StageOutcome
 from collegium.kinds.executor import Executor, Listener
 from collegium.log_files import bound_log
+from collegium.ranks import PARENT, RANK_MARK
 
 POLL_S = 0.5
 """Seconds after which a silent worker is looked at."""
@@ -83,7 +84,9 @@ class LocalExecutor(Executor):
 
     def _start(self, path: Path, log: Path, threads: int) -> tuple[subprocess.Popen[bytes], int]:
         read_end, write_end = os.pipe()
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+        outer = {name: value for name, value in os.environ.items() if name != RANK_MARK}  # this is no rank of theirs
+        own = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", PARENT: str(os.getpid())}
+        environment = {**outer, **own}
         with self._guard, open(log, "ab") as output:
             if self._closed:
                 raise RuntimeError("the executor is closed")

@@ -247,6 +247,8 @@ class Runner:
         if outcome.owner in {None, CORE}:
             return f"mend it, then: {resume}"
         mend = f"mend {outcome.owner}, then {again} (finished stages come from the store)"
+        if outcome.kind == "ConfigError":
+            return f"mend the recipe, then {again} (finished stages come from the store)"
         if outcome.kind in ("TeacherError", "EngineError"):  # a server that was down needs no other package
             return f"if the cause lies outside the package: {resume}; if not: {mend}"
         return mend

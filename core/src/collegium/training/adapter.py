@@ -127,6 +127,7 @@ def inject(model: PreTrainedModel, config: LoraConfig, targets: list[str], *, tr
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch.initial_seed())  # the stage's: what was drawn since may differ between ranks
         peft.inject_adapter_in_model(options, model)
+    model.train(model.training)  # new modules start in training mode, whatever the model's is
     found = {name for name, module in model.named_modules() if isinstance(module, LoraLayer)}
     if found != set(targets):
         raise ConfigError(f"peft put an adapter beside {sorted(found)}, expected {sorted(targets)}", fix="report it")

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from collegium.errors import PolicyError
+from collegium.errors import PolicyError, StoreError
 
 STATE_FILE = "state.pt"
+ROOM = 2**20
+"""Bytes that a disk which is not full has room for."""
 
 
 class Checkpoints:
@@ -75,12 +77,22 @@ class Checkpoints:
 
 
 def write_aside(final: Path, write: Callable[[Path], object]) -> None:
-    """Fill a folder beside `final`, flush it to disk, and rename it to `final`, replacing what was there."""
+    """Fill a folder beside `final`, flush it to disk, and rename it to `final`, replacing what was there.
+
+    Raises:
+        StoreError: If the disk is full.
+    """
     part = final.with_name(final.name + ".part")
     if part.exists():
         shutil.rmtree(part)
     part.mkdir(parents=True)
-    write(part)
+    try:
+        write(part)
+    except Exception as error:  # torch tells of a full disk in errors of its own
+        shutil.rmtree(part, ignore_errors=True)
+        if _has_no_room(final.parent):
+            raise StoreError(f"cannot write {str(final)!r}: the disk is full", fix="free some space") from error
+        raise
     for path in sorted(part.rglob("*")):
         _flush(path)
     _flush(part)
@@ -88,6 +100,18 @@ def write_aside(final: Path, write: Callable[[Path], object]) -> None:
         shutil.rmtree(final)
     os.rename(part, final)
     _flush(final.parent)
+
+
+def _has_no_room(folder: Path) -> bool:
+    """Tell whether a disk takes no further file, by trying."""
+    probe = folder / ".room"
+    try:
+        probe.write_bytes(bytes(ROOM))
+        probe.unlink()
+    except OSError:
+        probe.unlink(missing_ok=True)
+        return True
+    return False
 
 
 def _flush(path: Path) -> None:

@@ -7,6 +7,8 @@ On CPU `accelerate`'s own FSDP neither shards nor synchronises, so `fully_shard`
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +66,10 @@ class FullyShard:
             raise PolicyError(
                 f"fsdp2 left {len(whole)} weights whole, such as {whole[0]!r}", fix="use the strategy ddp or zero3"
             )
+
+    def accumulating(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Do nothing: ranks add up after every micro-batch."""
+        return nullcontext()
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Add a micro-batch's gradient; FSDP takes the mean over ranks, and the loss is a sum.

@@ -23,6 +23,7 @@ from collegium.training.batch import RolloutBatch, deal
 from collegium.training.distributed import World
 from collegium.training.logprobs import scatter_to_tokens, token_logprobs
 from collegium.training.rollout_config import RolloutConfig
+from collegium.training.scoring import require_agreement
 from collegium.training.streams import LossOutput, TokenStreams, require
 from collegium.training.trainer import Trainer
 
@@ -50,7 +51,11 @@ class PolicyUpdate:
         self._resident: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, batch: RolloutBatch, rng: random.Random) -> dict[str, float]:
-        """Train on the batch and return the metrics, averaged over its optimizer steps."""
+        """Train on the batch and return the metrics, averaged over its optimizer steps.
+
+        Raises:
+            EngineError: If the batch's sampled log-probs are not those of the trainer's weights.
+        """
         started = time.perf_counter()
         gathered: defaultdict[str, list[float]] = defaultdict(list)
         weights = self.sequence_weights(batch) if self.sequence_weights else torch.ones(len(batch))
@@ -63,6 +68,8 @@ class PolicyUpdate:
                 for name, value in step.items():
                     gathered[name].append(value)
         means = {name: sum(values) / len(values) for name, values in gathered.items()}
+        if not self.config.staleness:  # then the weights that sampled are those that `old` is of
+            require_agreement(means.get("behaviour_gap", 0.0), self.config.handshake)
         return {**means, "time/train": time.perf_counter() - started}
 
     def _step(self, batch: RolloutBatch, sequence_weights: Tensor, owners: Sequence[int]) -> dict[str, float]:

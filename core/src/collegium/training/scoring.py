@@ -85,7 +85,7 @@ class Scorer:
             EngineError: If they disagree.
         """
         if not self.shook_hands:
-            check_handshake(self.policy, batch, self.config.handshake)
+            check_handshake(self.policy, batch, self.config.handshake, self.config.micro_batch)
             self.shook_hands = True
 
     def ask_teachers(self, batch: RolloutBatch) -> dict[str, float]:
@@ -120,13 +120,14 @@ def score(model: LanguageModel, batch: RolloutBatch, micro_batch: int) -> Tensor
     return here.merge(scores)
 
 
-def check_handshake(policy: LanguageModel, batch: RolloutBatch, tolerance: float) -> float:
+def check_handshake(policy: LanguageModel, batch: RolloutBatch, tolerance: float, micro_batch: int = 8) -> float:
     """Compare what the engine recorded at sampling with what the trainer makes of the same tokens.
 
     Args:
         policy: The trainer's model, at the weights that sampled.
         batch: With `behaviour`; its first rows are compared.
         tolerance: Greatest mean absolute difference, in nats.
+        micro_batch: Rows scored at once.
 
     Returns:
         The mean absolute difference over the trained tokens.
@@ -136,8 +137,22 @@ def check_handshake(policy: LanguageModel, batch: RolloutBatch, tolerance: float
     """
     part = batch.select(range(min(len(batch), HANDSHAKE_ROWS)))
     behaviour = require(part, "behaviour", "handshake")
-    difference = (behaviour - score(policy, part, HANDSHAKE_ROWS))[part.completion_mask]
+    difference = (behaviour - score(policy, part, micro_batch))[part.completion_mask]
     gap = float(difference.abs().mean())
+    require_agreement(gap, tolerance)
+    return gap
+
+
+def require_agreement(gap: float, tolerance: float) -> None:
+    """Check how far the engine's log-probs of sampled tokens are from those of the trainer's same weights.
+
+    Args:
+        gap: Mean absolute difference, in nats.
+        tolerance: The greatest that is allowed.
+
+    Raises:
+        EngineError: If it is greater.
+    """
     if not gap <= tolerance:
         raise EngineError(
             f"engine and trainer disagree: their log-probs of the sampled tokens differ by {gap:.3g} nats on average, "
@@ -145,4 +160,3 @@ def check_handshake(policy: LanguageModel, batch: RolloutBatch, tolerance: float
             fix="sample at temperature 1 and top_p 1, use the same precision in both, and check that the engine takes "
             "the policy's current weights (tied heads too)",
         )
-    return gap

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -31,8 +32,11 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 class Strategy(Protocol):
     """What the trainer asks of it. Methods that return whole tensors are collective: every rank calls them."""
 
+    def accumulating(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Bracket a micro-batch's forward and backward pass; the ranks add up by the end of the step's `last` one."""
+
     def backward(self, loss: Tensor, *, last: bool) -> None:
-        """Add a micro-batch's gradient; with the step's `last` one the ranks add theirs up."""
+        """Add a micro-batch's gradient."""
 
     def update(self, lr: float, most: float) -> float:
         """Clip the gradient to a norm of at most `most`, update the weights, and forget the gradient.
@@ -72,13 +76,16 @@ class Replicated:
         policy.forward_module = self.accelerator.prepare_model(forward)
         self.optimizer = adamw(policy, config)
 
+    def accumulating(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Keep the ranks from adding up before the last micro-batch; what decides is the mode of the forward pass."""
+        if last or self.world.size == 1:
+            return nullcontext()
+        held: AbstractContextManager[Any] = self.accelerator.no_sync(self.policy.forward_module)
+        return held
+
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Add a micro-batch's gradient."""
-        if last or self.world.size == 1:
-            (loss * self.world.size).backward()  # type: ignore[no-untyped-call]  # torch
-            return
-        with self.accelerator.no_sync(self.policy.forward_module):
-            (loss * self.world.size).backward()  # type: ignore[no-untyped-call]  # torch
+        (loss * self.world.size).backward()  # type: ignore[no-untyped-call]  # torch
 
     def update(self, lr: float, most: float) -> float:
         """Clip, update and return the gradient's norm."""

@@ -71,10 +71,12 @@ class Trainer:
         own += [None] * (-(-len(losses) // self.world.size) - len(own))
         total = 0.0
         for index, loss_of in enumerate(own):
-            loss = self._loss(loss_of)
-            total += self._finite("loss", float(loss.detach()), task_ids)
-            if loss.requires_grad:
-                self.strategy.backward(loss, last=index == len(own) - 1)
+            last = index == len(own) - 1
+            with self.strategy.accumulating(last=last):
+                loss = self._loss(loss_of)
+                total += self._finite("loss", float(loss.detach()), task_ids)
+                if loss.requires_grad:
+                    self.strategy.backward(loss, last=last)
         lr = self.config.lr * self.factor(self.steps)
         norm = self.strategy.update(lr, self.config.max_grad_norm)
         self._finite("gradient norm", norm, task_ids)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,10 @@ class Zero:
                 + (f"; {len(whole)} weights are whole, such as {whole[0]!r}" if whole else ""),
                 fix="check the versions of deepspeed and accelerate",
             )
+
+    def accumulating(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Do nothing: ranks add up after every micro-batch."""
+        return nullcontext()
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Add a micro-batch's gradient; `update` is apart from it."""
@@ -268,6 +272,9 @@ def accelerator_for(config: OptimizerConfig, world: World, weights: int, *, on_c
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "bf16": {"enabled": config.precision == "bfloat16"},
+        # Else gradients are added up in bfloat16: 8% off after 4,096 micro-batches, where fsdp2 is 0.4% off.
+        "data_types": {"grad_accum_dtype": "fp32"},
+        "communication_data_type": "fp32",
     }
     plugin = DeepSpeedPlugin(hf_ds_config=settings, zero3_init_flag=False)
     return Accelerator(deepspeed_plugin=plugin)  # not cpu=True: that is plain DDP, without a word

@@ -93,7 +93,7 @@ class Experience:
         """Fill the log-probs in and return the values, ``[B, T]``."""
         size = self.config.micro_batch
         if not self._shook_hands:
-            check_handshake(self.policy, batch, self.config.handshake)
+            check_handshake(self.policy, batch, self.config.handshake, self.config.micro_batch)
             self._shook_hands = True
         batch.old = score(self.policy, batch, size)
         if self.reference is not None:
