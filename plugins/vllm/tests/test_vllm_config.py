@@ -54,6 +54,7 @@ def test_plugin_and_options_import_nothing_heavy():
         ({"url": "http://host:8000", "port": 9000}, "the running server decides on port"),
         ({"url": "http://host:8000", "dtype": "bfloat16"}, "the running server decides on dtype"),
         ({"api_key_env": "KEY"}, "api_key_env belongs to url"),
+        ({"url": "http://host:8000"}, "url needs api_key_env"),
         ({"url": "http://user:secret@host:8000"}, "url"),
         ({"url": "host:8000"}, "url"),
         ({"url": "http://host", "api_key_env": "sk-this is a key"}, "api_key_env"),
@@ -74,7 +75,7 @@ def test_without_vllm_the_options_are_valid_and_a_plan_is_not(config, without_vl
 
 
 def test_a_server_by_url_needs_no_vllm_here(without_vllm):
-    assert VllmServerConfig(url="https://host:8000/v1").content_paths() == ()
+    assert VllmServerConfig(url="https://host:8000/v1", api_key_env="KEY").content_paths() == ()
 
 
 def test_any_build_of_vllm_will_do(monkeypatch):

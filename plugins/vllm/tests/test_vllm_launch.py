@@ -62,6 +62,7 @@ def test_the_command_gives_the_server_its_name(tiny, tmp_path):
     line = launch.command(VllmServerEngine({}).config, tiny(), tmp_path, 8000, "a-name")
     assert line[line.index("--served-model-name") + 1] == "a-name"
     assert line[line.index("--host") + 1] == "127.0.0.1"
+    assert line[line.index("--middleware") + 1] == "collegium_vllm.guard.KeyGuard"
 
 
 @pytest.mark.parametrize("broken", ["write_model_folder", "ServerProcess"])
@@ -98,7 +99,8 @@ def test_weights_of_processes_that_died_here_are_removed_and_no_others(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
-def test_an_engine_that_starts_removes_what_a_killed_stage_left(server, tiny, tmp_path):
+def test_an_engine_that_starts_removes_what_a_killed_stage_left(server, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROLLOUT_KEY", "sk-any")
     source = (
         "import os, pathlib, sys, torch\n"
         "from collegium_vllm.transfer import files_of\n"
@@ -107,7 +109,7 @@ def test_an_engine_that_starts_removes_what_a_killed_stage_left(server, tiny, tm
     )
     subprocess.run([sys.executable, "-c", source, str(tmp_path)], check=False)
     assert len(list(tmp_path.iterdir())) == 1
-    engine = VllmServerEngine({"url": server.url, "transfer_dir": str(tmp_path)})
+    engine = VllmServerEngine({"url": server.url, "api_key_env": "ROLLOUT_KEY", "transfer_dir": str(tmp_path)})
     engine.sync(tiny(), 1)
     engine.close()
     assert list(tmp_path.iterdir()) == []

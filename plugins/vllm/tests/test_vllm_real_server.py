@@ -10,6 +10,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+import httpx
 import pytest
 
 from collegium import EngineError, SamplingParams
@@ -113,17 +114,37 @@ def test_weights_that_the_server_does_not_see_are_an_error_and_the_server_goes_o
     engine.sync(tiny(seed=2), 10)
 
 
+def test_no_route_answers_without_the_key_and_no_worker_either(engine, tiny):
+    """Not with another key, nor with vLLM's own way past its check (OPTIONS)."""
+    policy = tiny(seed=5)
+    engine.sync(policy, 11)
+    client = engine._runtime._client
+    before = engine._runtime.figures()
+    update = {"method": "reload_weights", "kwargs": {"weights_path": "/nowhere"}}
+    asked = [("GET", "/health", None), ("GET", "/v1/models", None), ("POST", "/collective_rpc", update),
+             ("POST", "/reset_prefix_cache", None), ("OPTIONS", "/collective_rpc", None), ("GET", "/metrics", None)]  # fmt: skip
+    for headers in ({}, {"Authorization": "Bearer sk-other"}):
+        with httpx.Client(base_url=client.url, headers=headers, trust_env=False) as stranger:
+            assert [stranger.request(*each[:2], json=each[2]).status_code for each in asked] == [401] * len(asked)
+    key, client._key = client._key, "sk-other"
+    with pytest.raises(EngineError, match="refused: collegium_load wants the key"):
+        client.call_workers("collegium_load", [])
+    client._key = key
+    assert engine._runtime.figures() == before
+
+
 def test_another_engine_attaches_by_url(engine, tiny, monkeypatch):
-    monkeypatch.setenv("ATTACHED_KEY", engine._runtime._client._http.headers["Authorization"].removeprefix("Bearer "))
-    attached = VllmServerEngine({"url": engine._runtime._client.url, "api_key_env": "ATTACHED_KEY"})
+    monkeypatch.setenv("ATTACHED_KEY", engine._runtime._client._key)
+    options = {"url": engine._runtime._client.url, "api_key_env": "ATTACHED_KEY"}
+    attached = VllmServerEngine(options)
     policy = tiny(seed=5)
     attached.sync(policy, 11)
     assert largest_difference(policy, list(attached.generate(PROMPTS, SAMPLING, SEEDS))) < 1e-3
     attached.close()
     assert engine._runtime._client.is_healthy()
-    wrong = VllmServerEngine({"url": engine._runtime._client.url})
+    monkeypatch.setenv("ATTACHED_KEY", "sk-other")
     with pytest.raises(EngineError, match="status 401"):
-        wrong.sync(policy, 12)
+        VllmServerEngine(options).sync(policy, 12)
 
 
 def test_a_server_killed_in_the_middle_is_a_clear_error_and_the_engine_can_start_again(engine, tiny):

@@ -9,6 +9,7 @@ from collegium import ConfigError, EngineError, SamplingParams
 from collegium.task import Sample, Task
 from collegium.training.batch import collate
 from collegium_vllm import client as client_module
+from collegium_vllm.guard import refusal
 from collegium_vllm.served import VllmServerEngine
 
 PROMPTS = [[2, 3, 4], [5, 6], [7, 2, 3, 4, 5, 6], [2], [3, 3]] * 3
@@ -19,11 +20,12 @@ SAMPLING = SamplingParams(max_tokens=12)
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
     monkeypatch.setattr(client_module, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setenv("ROLLOUT_KEY", "sk-any")
 
 
 @pytest.fixture
 def engine(server):
-    made = VllmServerEngine({"url": server.url, "request_timeout_s": 5})
+    made = VllmServerEngine({"url": server.url, "api_key_env": "ROLLOUT_KEY", "request_timeout_s": 5})
     yield made
     made.close()
 
@@ -31,7 +33,7 @@ def engine(server):
 @pytest.mark.parametrize("tied", [True, False])
 def test_generations_are_the_trainers_after_every_update(servers, tiny, tied):
     with servers.serving(tiny(seed=99, tied=tied)) as server:
-        engine = VllmServerEngine({"url": server.url})
+        engine = VllmServerEngine({"url": server.url, "api_key_env": "ROLLOUT_KEY"})
         for version in (3, 4):
             policy = tiny(seed=version, tied=tied)
             engine.sync(policy, version)
@@ -52,9 +54,9 @@ def test_the_cache_of_other_weights_is_dropped_with_every_update(server, engine,
 
 
 def test_files_of_weights_are_gone_after_the_update(server, tiny, tmp_path):
-    engine = VllmServerEngine({"url": server.url, "transfer_dir": str(tmp_path)})
+    engine = VllmServerEngine({"url": server.url, "api_key_env": "ROLLOUT_KEY", "transfer_dir": str(tmp_path)})
     engine.sync(tiny(), 1)
-    (files,) = [body["args"][0] for path, body in server.asked if body and body.get("method") == "collegium_load"]
+    (files,) = [body["args"][1] for path, body in server.asked if body and body.get("method") == "collegium_load"]
     assert all(file.startswith(str(tmp_path)) for file in files)
     assert list(tmp_path.iterdir()) == []
     engine.close()
@@ -63,13 +65,13 @@ def test_files_of_weights_are_gone_after_the_update(server, tiny, tmp_path):
 def test_a_large_model_goes_in_several_files(server, engine, tiny, monkeypatch):
     monkeypatch.setattr("collegium_vllm.transfer.SHARD", 20_000)
     engine.sync(tiny(), 1)
-    (files,) = [body["args"][0] for path, body in server.asked if body and body.get("method") == "collegium_load"]
+    (files,) = [body["args"][1] for path, body in server.asked if body and body.get("method") == "collegium_load"]
     assert len(files) > 3
 
 
 def test_an_update_that_is_skipped_is_caught(server, engine, tiny, monkeypatch):
     engine.sync(tiny(), 1)
-    monkeypatch.setattr(type(server), "collegium_load", lambda self, files: {"missing": []})
+    monkeypatch.setattr(type(server), "collegium_load", lambda self, key, files: {"missing": []})
     engine.sync(tiny(), 2)  # the same weights: nothing to catch
     with pytest.raises(EngineError, match=r"trainer's weights of version 3: embed_tokens: trainer sum .*engine sum"):
         engine.sync(tiny(seed=1), 3)
@@ -77,7 +79,7 @@ def test_an_update_that_is_skipped_is_caught(server, engine, tiny, monkeypatch):
 
 def test_an_update_that_forgets_the_head_is_caught(servers, tiny):
     with servers.serving(tiny(seed=99, tied=False)) as server:
-        engine = VllmServerEngine({"url": server.url})
+        engine = VllmServerEngine({"url": server.url, "api_key_env": "ROLLOUT_KEY"})
         server.forgets = ("lm_head",)
         with pytest.raises(EngineError, match="version 1: lm_head: trainer sum") as caught:
             engine.sync(tiny(tied=False), 1)
@@ -97,7 +99,7 @@ def test_after_a_failed_update_nothing_is_sampled(server, engine, tiny):
 
 
 def test_weights_that_the_server_does_not_see_are_an_error_that_says_how(server, engine, tiny, monkeypatch):
-    monkeypatch.setattr(type(server), "collegium_load", lambda self, files: {"missing": files})
+    monkeypatch.setattr(type(server), "collegium_load", lambda self, key, files: {"missing": files})
     with pytest.raises(EngineError, match="must both see transfer_dir"):
         engine.sync(tiny(), 1)
 
@@ -144,7 +146,9 @@ def test_a_malformed_generation_is_an_error(server, engine, tiny):
 
 def test_a_server_that_is_gone_is_a_clear_error(servers, tiny):
     with servers.serving(tiny(seed=99)) as server:
-        engine = VllmServerEngine({"url": server.url, "retries": 1, "request_timeout_s": 5})
+        engine = VllmServerEngine(
+            {"url": server.url, "api_key_env": "ROLLOUT_KEY", "retries": 1, "request_timeout_s": 5}
+        )
         engine.sync(tiny(), 1)
     with pytest.raises(EngineError, match=r"the server at http://127.0.0.1:\d+ (broke off|did not answer)") as caught:
         engine.generate(PROMPTS, SAMPLING, SEEDS)
@@ -153,7 +157,7 @@ def test_a_server_that_is_gone_is_a_clear_error(servers, tiny):
 
 
 def test_sleep_on_a_cpu_is_refused(server, tiny):
-    engine = VllmServerEngine({"url": server.url, "sleep_between": True})
+    engine = VllmServerEngine({"url": server.url, "api_key_env": "ROLLOUT_KEY", "sleep_between": True})
     with pytest.raises(ConfigError, match="sleep_between needs a GPU"):
         engine.sync(tiny(), 1)
     engine.close()
@@ -161,7 +165,7 @@ def test_sleep_on_a_cpu_is_refused(server, tiny):
 
 def test_on_an_accelerator_it_sleeps_after_each_call_and_wakes_for_the_next(server, tiny):
     server.describes = {"device": "cuda"}
-    engine = VllmServerEngine({"url": server.url, "sleep_between": True})
+    engine = VllmServerEngine({"url": server.url, "api_key_env": "ROLLOUT_KEY", "sleep_between": True})
     engine.sync(tiny(), 1)
     for _ in range(2):
         engine.generate([[2]], SAMPLING, [5])
@@ -178,12 +182,25 @@ def test_the_key_comes_from_the_environment(servers, tiny, monkeypatch):
         monkeypatch.delenv("ROLLOUT_KEY", raising=False)
         with pytest.raises(ConfigError, match="ROLLOUT_KEY, which is not set"):
             VllmServerEngine(options).sync(tiny(), 1)
+        monkeypatch.setenv("ROLLOUT_KEY", "two words")
+        with pytest.raises(ConfigError, match="ROLLOUT_KEY, which holds no valid key") as caught:
+            VllmServerEngine(options).sync(tiny(), 1)
+        assert "two words" not in str(caught.value)
         monkeypatch.setenv("ROLLOUT_KEY", "sk-right")
         engine = VllmServerEngine(options)
         engine.sync(tiny(), 1)
         assert len(engine.generate([[2]], SAMPLING, [5])) == 1
         assert "sk-right" not in repr(engine.config)
         engine.close()
+
+
+def test_workers_that_refuse_the_key_end_the_stage_before_any_weight_is_written(server, engine, tiny, monkeypatch):
+    monkeypatch.setattr(type(server), "collegium_describe", lambda self, key: refusal("collegium_describe"))
+    with pytest.raises(
+        EngineError, match=r"(?s)refused: collegium_describe wants the key.*--middleware collegium_vllm.guard"
+    ):
+        engine.sync(tiny(), 1)
+    assert {body["method"] for _, body in server.asked if body} == {"collegium_describe"}
 
 
 def test_before_any_sync_there_is_nothing_to_sample(server, engine):

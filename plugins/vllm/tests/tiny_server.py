@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from collegium.training.language_model import LanguageModel
 from collegium_vllm.fingerprint import figures_of
+from collegium_vllm.guard import refusal
 
 
 class Server(ThreadingHTTPServer):
@@ -99,23 +100,25 @@ class TinyServer:
         if path == "/v1/completions":
             return self.complete(body)
         if path == "/collective_rpc":
+            if self.key is not None and body["args"][0] != self.key:
+                return {"results": [refusal(body["method"])]}
             return {"results": [getattr(self, body["method"])(*body["args"])]}
         return {"success": True}
 
-    def collegium_describe(self) -> dict[str, Any]:
+    def collegium_describe(self, key: str) -> dict[str, Any]:
         said = {
             "dtype": "float32", "device": "cpu", "max_model_len": 64, "logprobs_mode": "processed_logprobs",
             "generation_config": "vllm", "key_value_heads": 1, "tensor_parallel_size": 1, "experts": False,
         }  # fmt: skip
         return {**said, **self.describes}
 
-    def collegium_load(self, files: list[str]) -> dict[str, list[str]]:
+    def collegium_load(self, key: str, files: list[str]) -> dict[str, list[str]]:
         weights = {name: weight for file in files for name, weight in load_file(file).items()}
         kept = {name: weight for name, weight in weights.items() if not name.startswith(self.forgets or ("-",))}
         self.model.model.load_state_dict(kept, strict=False)
         return {"missing": []}
 
-    def collegium_figures(self) -> dict[str, list[float]]:
+    def collegium_figures(self, key: str) -> dict[str, list[float]]:
         figures = {name: figures_of(weight) for name, weight in self.model.named_weights()}
         return {name: [each.total, each.squares, each.count] for name, each in figures.items()}
 

@@ -44,6 +44,7 @@ class Client:
     def __init__(self, url: str, key: str | None, *, timeout: float, retries: int, concurrency: int) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
         self.explain: Explain = lambda what: engine_error(f"the server at {self.url} {what}")
+        self._key = key or ""
         self._retries = retries
         self._runner = asyncio.Runner()
         self._turn = threading.Lock()
@@ -80,11 +81,13 @@ class Client:
         return name
 
     def call_workers(self, method: str, *arguments: Any) -> list[Any]:
-        """Call a method of every worker and return what each returned."""
-        body = {"method": method, "args": list(arguments)}
+        """Call a method of every worker, which wants the key first, and return what each returned."""
+        body = {"method": method, "args": [self._key, *arguments]}
         said = self._run(self._ask("POST", "/collective_rpc", body, LONGEST_FIGURES))
         if not isinstance(said, dict) or not isinstance(said.get("results"), list) or not said["results"]:
             raise self.explain(self._unexpected(f"answered {method} with other than one result per worker", said))
+        if refused := [each["refused"] for each in said["results"] if isinstance(each, dict) and "refused" in each]:
+            raise self.explain(self._unexpected("refused", refused[0]))
         return list(self._exchange.without_key(said["results"]))
 
     def reset_prefix_cache(self) -> None:

@@ -46,7 +46,7 @@ class VllmServerConfig(VllmConfig):
     url: str | None = Field(default=None, pattern=r"^https?://[^/\s@]+(/\S*)?$")
     """A running server, such as `http://host:8000`; default: the stage starts one on this machine and stops it."""
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """Name of the environment variable that holds the API key of the server at `url`; never the key itself."""
+    """Name of the environment variable with the API key of the server at `url`, which needs one; never the key."""
     port: int | None = Field(default=None, ge=1, le=65535)
     """Port of the server that is started, on the loopback interface; default: a free one."""
     devices: str | None = None
@@ -70,6 +70,8 @@ class VllmServerConfig(VllmConfig):
             raise ValueError(f"with url, the running server decides on {', '.join(idle)}: leave it out")
         if self.url is None and self.api_key_env is not None:
             raise ValueError("api_key_env belongs to url: a server that the stage starts gets a key of its own")
+        if self.url is not None and self.api_key_env is None:
+            raise ValueError("url needs api_key_env: the workers of a server take no weights without its VLLM_API_KEY")
         return self
 
     def content_paths(self) -> Sequence[Path]:

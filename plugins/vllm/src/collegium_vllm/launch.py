@@ -16,6 +16,7 @@ from collegium.training.language_model import LanguageModel
 from collegium_vllm.client import Client
 from collegium_vllm.config import VllmServerConfig
 from collegium_vllm.errors import engine_error
+from collegium_vllm.guard import GUARD, VARIABLE
 from collegium_vllm.installed import require_vllm
 from collegium_vllm.model_folder import write_model_folder
 from collegium_vllm.server_process import ServerProcess, free_port
@@ -88,6 +89,7 @@ def command(config: VllmServerConfig, policy: LanguageModel, model: Path, port: 
     """Return the server's command line."""
     line = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     line += ["--served-model-name", name, "--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log"]
+    line += ["--middleware", GUARD]
     for option, value in arguments(config, policy).items():
         flag = option.replace("_", "-")
         if isinstance(value, bool):
@@ -104,7 +106,7 @@ def _environment(config: VllmServerConfig, policy: LanguageModel, key: str) -> d
     set_environment(environment, on_cpu=policy.device.type == "cpu")
     if config.devices is not None:
         environment["CUDA_VISIBLE_DEVICES"] = config.devices
-    return {**environment, "VLLM_SERVER_DEV_MODE": "1", "VLLM_API_KEY": key}
+    return {**environment, "VLLM_SERVER_DEV_MODE": "1", VARIABLE: key}
 
 
 def client_of(config: VllmServerConfig, url: str, key: str | None) -> Client:

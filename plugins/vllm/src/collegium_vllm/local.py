@@ -21,6 +21,7 @@ from collegium_vllm.config import VllmConfig
 from collegium_vllm.engine import SyncedEngine
 from collegium_vllm.errors import config_error, engine_error
 from collegium_vllm.fingerprint import WorkerFigures
+from collegium_vllm.guard import key_of_this_process
 from collegium_vllm.installed import require_vllm
 from collegium_vllm.model_folder import write_model_folder
 from collegium_vllm.random_state import kept_random_state
@@ -43,6 +44,7 @@ class LocalRuntime:
         self._usable = True
         self._in_process = _stays_in_process(on_cpu=policy.device.type == "cpu") and config.tensor_parallel_size == 1
         self._joined = dist.is_initialized()
+        self._key = key_of_this_process()
         with self._calling("start"), _own_threads():
             vllm: Any = importlib.import_module("vllm")  # by name, for it is optional; after the environment is set
             self._sampling_params = vllm.SamplingParams
@@ -50,7 +52,7 @@ class LocalRuntime:
                 write_model_folder(policy, Path(folder))
                 self._llm = vllm.LLM(folder, disable_log_stats=True, **arguments(config, policy), **_launcher())
             try:
-                self.description = Description.of(self._llm.collective_rpc("collegium_describe")[0])
+                self.description = Description.of(self._llm.collective_rpc("collegium_describe", args=(self._key,))[0])
             except BaseException:
                 self.close()
                 raise
@@ -66,14 +68,14 @@ class LocalRuntime:
                 self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
             else:
                 with files_of(weights, None) as files:
-                    self._llm.collective_rpc("collegium_load", args=(files,))
+                    self._llm.collective_rpc("collegium_load", args=(self._key, files))
             if not self._llm.reset_prefix_cache():
                 raise engine_error("vLLM did not reset its prefix cache, which holds states of other weights")
 
     def figures(self) -> Sequence[WorkerFigures]:
         """Return each worker's figures."""
         with self._calling("tell its weights"):
-            found: Sequence[WorkerFigures] = self._llm.collective_rpc("collegium_figures")
+            found: Sequence[WorkerFigures] = self._llm.collective_rpc("collegium_figures", args=(self._key,))
             return found
 
     def complete(self, requests: Sequence[Request]) -> Sequence[Answer]:

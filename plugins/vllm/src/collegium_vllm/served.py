@@ -17,6 +17,7 @@ from collegium_vllm.config import VllmServerConfig
 from collegium_vllm.engine import SyncedEngine
 from collegium_vllm.errors import config_error, engine_error
 from collegium_vllm.fingerprint import WorkerFigures
+from collegium_vllm.guard import GUARD, VARIABLE
 from collegium_vllm.launch import client_of, start_server
 from collegium_vllm.runtime import EXTENSION, GENERATION_CONFIG, LOGPROBS_MODE, Description
 from collegium_vllm.sampling import Answer, Request
@@ -26,8 +27,8 @@ from collegium_vllm.transfer import files_of, remove_orphans
 END_S = 5.0
 """Seconds in which a server that is about to end does so after a request has failed."""
 HOW_TO_SERVE = (
-    "start it, with collegium-vllm installed beside vLLM, as VLLM_SERVER_DEV_MODE=1 "
-    "python -m vllm.entrypoints.openai.api_server --model MODEL "
+    f"start it, with collegium-vllm installed beside vLLM, as VLLM_SERVER_DEV_MODE=1 {VARIABLE}=... "
+    f"python -m vllm.entrypoints.openai.api_server --model MODEL --host HOST --middleware {GUARD} "
     f"--worker-extension-cls {EXTENSION} --logprobs-mode {LOGPROBS_MODE} --generation-config {GENERATION_CONFIG}"
 )
 
@@ -137,18 +138,16 @@ class VllmServerEngine(SyncedEngine):
         return ServedRuntime(config, client_of(config, address.url, address.key), process, address.model)
 
 
-def _key(config: VllmServerConfig) -> str | None:
+def _key(config: VllmServerConfig) -> str:
     """Return the API key from the environment.
 
     Raises:
-        ConfigError: If the variable that the options name is not set.
+        ConfigError: If the variable that the options name is not set, or holds no key.
     """
-    if config.api_key_env is None:
-        return None
-    key = os.environ.get(config.api_key_env)
-    if not key:
+    key = os.environ.get(config.api_key_env or "", "")
+    if not (key and key.isascii() and key.isprintable() and " " not in key):
         raise config_error(
-            f"api_key_env names the environment variable {config.api_key_env}, which is not set",
-            fix=f"export {config.api_key_env}=... where the stage runs, or leave api_key_env out",
+            f"api_key_env names {config.api_key_env}, which {'holds no valid key' if key else 'is not set'} here",
+            fix=f"export {config.api_key_env}=... with the server's {VARIABLE}, where the stage runs",
         )
     return key

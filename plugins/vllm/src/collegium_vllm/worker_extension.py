@@ -14,18 +14,24 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from collegium_vllm.fingerprint import figures_of
+from collegium_vllm.guard import is_key, refusal
 
 HEAD = "lm_head"
 
 
 class CollegiumWorker:
-    """Methods for `collective_rpc`; everything they take and return is plain JSON."""
+    """Methods for `collective_rpc`; everything they take and return is plain JSON.
+
+    Each wants the server's API key first: vLLM itself lets whoever reaches `/collective_rpc` call them.
+    """
 
     vllm_config: Any
     device: Any
 
-    def collegium_describe(self) -> dict[str, Any]:
+    def collegium_describe(self, key: str) -> dict[str, Any]:
         """Return what the trainer has to know before it sends weights and prompts."""
+        if not is_key(key):
+            return refusal("collegium_describe")
         model = self.vllm_config.model_config
         return {
             "dtype": str(model.dtype).removeprefix("torch."),
@@ -38,16 +44,20 @@ class CollegiumWorker:
             "tensor_parallel_size": int(self.vllm_config.parallel_config.tensor_parallel_size),
         }
 
-    def collegium_load(self, files: Sequence[str]) -> dict[str, list[str]]:
+    def collegium_load(self, key: str, files: Sequence[str]) -> dict[str, Any]:
         """Replace the weights, in place, by those in safetensors files; return which of these are not here, if any."""
+        if not is_key(key):
+            return refusal("collegium_load")
         if missing := [file for file in files if not Path(file).is_file()]:
             return {"missing": missing}
         self.reload_weights(weights_iterator=_read(files))  # type: ignore[attr-defined]  # vLLM's worker has it
         return {"missing": []}
 
     @torch.no_grad()
-    def collegium_figures(self) -> dict[str, list[float]]:
+    def collegium_figures(self, key: str) -> dict[str, Any]:
         """Return sum, sum of squares and number of each weight with which this worker computes."""
+        if not is_key(key):
+            return refusal("collegium_figures")
         figures = {name: figures_of(weight) for name, weight in held_weights(self.get_model())}  # type: ignore[attr-defined]
         return {name: [each.total, each.squares, each.count] for name, each in figures.items()}
 
