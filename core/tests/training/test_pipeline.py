@@ -20,6 +20,7 @@ from collegium import (
     Generation,
     Loss,
     PluginError,
+    PolicyError,
     RewardSource,
     Sample,
     Score,
@@ -362,6 +363,49 @@ def test_rollouts_are_the_same_after_a_round_trip_through_a_checkpoint(tmp_path)
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     checkpoints.save(1, encode(rollouts, stage.collector.tasks))
     assert decode(checkpoints.latest(), stage.collector) == rollouts
+
+
+def row_of(waiting: list[dict[str, Any]]) -> dict[str, Any]:
+    return waiting[0]["groups"][0]["rows"][1]
+
+
+DAMAGES = {
+    "other steps": (lambda waiting: waiting.reverse(), r"they are of the steps \[3, 2\], expected \[2, 3\]"),
+    "a step short": (lambda waiting: waiting.pop(), r"they are of the steps \[2\], expected \[2, 3\]"),
+    "no task": (lambda waiting: waiting[1]["groups"][2].update(task=["copy", "gone"]), "has no training task 'gone'"),
+    "NaN": (lambda waiting: row_of(waiting)["logprobs"].fill_(math.nan), "completion 1: log-probs that are not finite"),
+    "great ids": (lambda waiting: row_of(waiting)["tokens"].fill_(10**6), "ids outside the vocabulary"),
+    "negative ids": (lambda waiting: row_of(waiting)["tokens"].fill_(-1), "ids outside the vocabulary"),
+    "no tokens": (lambda waiting: row_of(waiting).update(tokens=torch.zeros(0)), "no tokens"),
+    "lengths": (lambda waiting: row_of(waiting).update(logprobs=torch.zeros(99)), "tokens with 99 log-probs"),
+    "prompt": (lambda waiting: waiting[0]["groups"][0]["prompt"].fill_(-5), "its prompt is empty or holds ids outside"),
+    "verdicts": (lambda waiting: waiting[0]["groups"][0]["verdicts"].pop(), "2 completions with 1 verdicts"),
+    "finish": (lambda waiting: row_of(waiting).update(finish="tired"), "finish reason 'tired'"),
+    "version": (lambda waiting: row_of(waiting).update(version=9), "weights after step 9, which were not there"),
+    "a verdict": (
+        lambda waiting: waiting[0]["groups"][0].update(verdicts=[["hm", ""]] * 2),
+        "not laid out as rollouts",
+    ),
+    "no groups": (lambda waiting: waiting[0].pop("groups"), "not laid out as rollouts"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_rollouts_in_a_checkpoint_that_cannot_be_trained_on_are_refused(tmp_path, damage):
+    stage = Stage(tmp_path / "first")
+    with stage.pipeline:
+        stage.pipeline.collect(1)
+        stage.update(1)
+        state = stage.pipeline.states["rollouts"].state_dict()
+    harm, words = DAMAGES[damage]
+    harm(state["waiting"])
+    resumed = Stage(tmp_path / "then")
+    resumed.update(1)
+    resumed.pipeline.states["rollouts"].load_state_dict(state)
+    with pytest.raises(PolicyError, match=rf"(?s)step-00000001'.*{words}") as caught:
+        resumed.run(first=2, last=2)
+    assert "delete its folder; the stage then starts earlier" in str(caught.value)
+    assert resumed.collector.engine.calls == 0
 
 
 def test_a_task_that_cannot_be_named_is_told_and_not_guessed(tmp_path):

@@ -24,7 +24,7 @@ from collegium.kinds.adaptive import Adaptive
 from collegium.kinds.loss import Loss
 from collegium.training.batch import RolloutBatch
 from collegium.training.distributed import within, world
-from collegium.training.rollout_state import decode, encode
+from collegium.training.rollout_state import encode, restore
 from collegium.training.rollouts import RolloutCollector, Rollouts
 from collegium.training.scoring import Scorer
 from collegium.training.weight_feed import WeightFeed
@@ -102,6 +102,7 @@ class _Ahead:
         self.ranks = world().apart()
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
+        self._waiting: list[Mapping[str, Any]] = []
         self._restored: list[Rollouts] = []
         self._made: dict[int, _Made] = {}
         self._next = 1
@@ -136,8 +137,8 @@ class _Ahead:
         return {"waiting": [encode(made.rollouts, self.collector.tasks) for _, made in sorted(self._made.items())]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` gave; teachers are asked again."""
-        self._restored = [decode(each, self.collector) for each in state["waiting"]]
+        """Keep what `state_dict` gave for the first step, which says what it has to be; teachers are asked again."""
+        self._waiting = list(state["waiting"])
 
     def _publish(self, version: int) -> None:
         """Let the thread sample with the weights of this moment."""
@@ -153,6 +154,8 @@ class _Ahead:
     def _start(self, version: int, wanted: bool) -> None:
         """Start the thread; the engine starts in this one, where it may also set signal handlers."""
         self._next = version + 1
+        if version:
+            self._restored, self._waiting = restore(self._waiting, self.collector, version), []
         if wanted:
             self.weights.take(version)
         if torch.cuda.is_available():

@@ -1,16 +1,20 @@
-"""Rollouts that wait for training, as the plain data that a checkpoint holds, and back."""
+"""Rollouts that wait for training, as the plain data that a checkpoint holds, and back.
+
+What a checkpoint holds may be damaged or another program's: it is checked before anything is made of it.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
 
 import torch
 
-from collegium.errors import PluginError
+from collegium.errors import PluginError, PolicyError
 from collegium.kinds.engine import Generation
-from collegium.task import Sample, Task
+from collegium.task import FinishReason, Sample, Task
 from collegium.training.rollouts import Group, RolloutCollector, Rollouts
 from collegium.verdict import Abstain, Error, Score, Verdict
 
@@ -36,6 +40,78 @@ def decode(state: Mapping[str, Any], collector: RolloutCollector) -> Rollouts:
     known = _by_name(collector.tasks)
     groups = [_decode_group(group, number, known, collector) for number, group in enumerate(state["groups"])]
     return Rollouts(int(state["step"]), groups, dict(state["metrics"]))
+
+
+def restore(waiting: Sequence[Mapping[str, Any]], collector: RolloutCollector, done: int) -> list[Rollouts]:
+    """Return the rollouts that wait in the checkpoint after step `done`, in order.
+
+    Raises:
+        PolicyError: If they are not those of the steps that follow, or hold what this stage cannot have sampled.
+    """
+    try:
+        problem = next(_faults(waiting, collector, done), None)
+        found = [] if problem else [decode(each, collector) for each in waiting]
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise _unusable(f"they are not laid out as rollouts: {error!r}", collector, done) from error
+    if problem:
+        raise _unusable(problem, collector, done)
+    return found
+
+
+def _unusable(problem: str, collector: RolloutCollector, done: int) -> PolicyError:
+    path = collector.context.checkpoints.folder / f"step-{done:08d}"
+    return PolicyError(
+        f"checkpoint {str(path)!r}: the rollouts that wait in it cannot be trained on: {problem}",
+        fix="delete its folder; the stage then starts earlier",
+    )
+
+
+def _faults(waiting: Sequence[Mapping[str, Any]], collector: RolloutCollector, done: int) -> Iterator[str]:
+    """Yield what is wrong with a checkpoint's rollouts."""
+    steps = [state["step"] for state in waiting]
+    expected = list(range(done + 1, min(collector.config.steps, done + collector.config.staleness) + 1))
+    if steps != expected:
+        yield f"they are of the steps {steps}, expected {expected}"
+    known = _by_name(collector.tasks)
+    for state in waiting:
+        for number, group in enumerate(state["groups"]):
+            for fault in _group_faults(group, known, collector, done):
+                yield f"step {state['step']}, group {number}: {fault}"
+
+
+def _group_faults(
+    group: Mapping[str, Any], known: Mapping[tuple[str, str], Task], collector: RolloutCollector, done: int
+) -> Iterator[str]:
+    domain, name = group["task"]
+    if (domain, name) not in known:
+        yield f"domain {domain!r} has no training task {name!r}"
+    rows, judged = len(group["rows"]), len(group["verdicts"])
+    if rows != collector.config.group or judged != (0 if collector.reward is None else rows):
+        yield f"{rows} completions with {judged} verdicts, expected {collector.config.group}"
+    vocabulary = collector.policy.vocabulary
+    if not _are_ids(group["prompt"].tolist(), vocabulary):
+        yield f"its prompt is empty or holds ids outside the vocabulary of {vocabulary}"
+    for index, row in enumerate(group["rows"]):
+        for fault in _row_faults(row, vocabulary, done):
+            yield f"completion {index}: {fault}"
+
+
+def _row_faults(row: Mapping[str, Any], vocabulary: int, done: int) -> Iterator[str]:
+    tokens, logprobs = row["tokens"].tolist(), row["logprobs"].tolist()
+    if not _are_ids(tokens, vocabulary):
+        yield f"no tokens, or ids outside the vocabulary of {vocabulary}"
+    if len(tokens) != len(logprobs):
+        yield f"{len(tokens)} tokens with {len(logprobs)} log-probs"
+    if not all(math.isfinite(value) for value in logprobs):
+        yield "log-probs that are not finite"
+    if row["finish"] not in get_args(FinishReason):
+        yield f"finish reason {row['finish']!r}"
+    if not 0 <= row["version"] <= done:
+        yield f"sampled with the weights after step {row['version']}, which were not there"
+
+
+def _are_ids(tokens: Sequence[int], vocabulary: int) -> bool:
+    return bool(tokens) and all(0 <= token < vocabulary for token in tokens)
 
 
 def _by_name(tasks: Mapping[str, Sequence[Task]]) -> dict[tuple[str, str], Task]:
@@ -101,4 +177,5 @@ def _decode_verdict(state: Sequence[Any]) -> Verdict:
     kind, *fields = state
     if kind == "score":
         return Score(fields[0], json.loads(fields[1]))
-    return Abstain(*fields) if kind == "abstain" else Error(*fields)
+    made: Verdict = {"abstain": Abstain, "error": Error}[kind](*fields)
+    return made
