@@ -52,7 +52,7 @@ def test_plugin_and_options_import_nothing_heavy():
     ("options", "message"),
     [
         ({"url": "http://host:8000", "port": 9000}, "the running server decides on port"),
-        ({"url": "http://host:8000", "dtype": "bfloat16"}, "the running server decides on dtype"),
+        ({"url": "http://host:8000", "max_model_len": 64}, "the running server decides on max_model_len"),
         ({"api_key_env": "KEY"}, "api_key_env belongs to url"),
         ({"url": "http://host:8000"}, "url needs api_key_env"),
         ({"url": "http://user:secret@host:8000"}, "url"),

@@ -203,6 +203,34 @@ def test_workers_that_refuse_the_key_end_the_stage_before_any_weight_is_written(
     assert {body["method"] for _, body in server.asked if body} == {"collegium_describe"}
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "computes in bfloat16, expected float32, the precision of the trainer"),
+        ({"dtype": "float16"}, "computes in bfloat16, expected float16, which dtype names"),
+    ],
+)
+def test_another_precision_than_the_trainers_is_refused_before_any_weight_is_sent(server, tiny, options, message):
+    server.describes = {"dtype": "bfloat16"}
+    engine = VllmServerEngine({"url": server.url, "api_key_env": "ROLLOUT_KEY", **options})
+    with pytest.raises(EngineError, match=message) as caught:
+        engine.sync(tiny(), 1)
+    assert "say dtype: bfloat16 in the recipe if that is meant" in str(caught.value)
+    assert {body["method"] for _, body in server.asked if body} == {"collegium_describe"}
+    with pytest.raises(EngineError, match=message):  # once refused, it stays refused
+        engine.sync(tiny(), 2)
+    engine.close()
+
+
+def test_another_precision_that_the_recipe_names_is_taken(server, tiny):
+    server.describes = {"dtype": "bfloat16"}
+    server.model.model.to(torch.bfloat16)
+    engine = VllmServerEngine({"url": server.url, "api_key_env": "ROLLOUT_KEY", "dtype": "bfloat16"})
+    engine.sync(tiny(), 1)
+    assert len(engine.generate(PROMPTS, SAMPLING, SEEDS)) == len(PROMPTS)
+    engine.close()
+
+
 def test_before_any_sync_there_is_nothing_to_sample(server, engine):
     with pytest.raises(EngineError, match="call sync before generate"):
         engine.generate(PROMPTS, SAMPLING, SEEDS)

@@ -16,7 +16,7 @@ class VllmConfig(Config):
     """Options of the engine `vllm`."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of vLLM's weights; `auto` takes the one in which the trainer computes."""
+    """Precision of vLLM's weights; `auto`: the one in which the trainer computes. A running server must have it."""
     gpu_memory_utilization: float = Field(default=0.4, gt=0, le=1)
     """Share of each accelerator's memory that vLLM takes for weights and key-value cache; training needs the rest."""
     kv_cache_gb: float | None = Field(default=None, gt=0)
@@ -65,7 +65,7 @@ class VllmServerConfig(VllmConfig):
     @model_validator(mode="after")
     def _start_or_attach(self) -> Self:
         """Refuse options of a server to be started beside the URL of one that runs, and a key for one that has none."""
-        started = {"port", "devices", "dtype", "kv_cache_gb", "tensor_parallel_size", "max_model_len", "enforce_eager"}
+        started = {"port", "devices", "kv_cache_gb", "tensor_parallel_size", "max_model_len", "enforce_eager"}
         if self.url is not None and (idle := sorted(self.model_fields_set & started)):
             raise ValueError(f"with url, the running server decides on {', '.join(idle)}: leave it out")
         if self.url is None and self.api_key_env is not None:

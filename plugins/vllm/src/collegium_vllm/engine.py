@@ -94,8 +94,14 @@ class SyncedEngine(Engine):
         if self._runtime is not None and not self._runtime.is_usable():
             self.close()
         if self._runtime is None:
-            self._runtime = self.start(policy)
-            self._runtime.description.check_sleep(wanted=self.config.sleep_between)
+            runtime = self.start(policy)
+            try:
+                runtime.description.check_sleep(wanted=self.config.sleep_between)
+                runtime.description.check_dtype(self.config.dtype, policy.compute_dtype)
+            except BaseException:
+                runtime.close()
+                raise
+            self._runtime = runtime
         return self._runtime
 
     def _wake(self, runtime: Runtime) -> None:

@@ -67,6 +67,24 @@ class Description:
                 fix="leave sleep_between out",
             )
 
+    def check_dtype(self, wanted: str, trainer: torch.dtype) -> None:
+        """Check that vLLM computes in the precision that the recipe says, or else in the trainer's.
+
+        Weights rounded to another one would pass the fingerprint, which rounds them as well: sampling and training
+        would then differ without a word.
+
+        Raises:
+            EngineError: If it does not.
+        """
+        if self.dtype == DTYPES.get(wanted, trainer):
+            return
+        found, expected = (str(each).removeprefix("torch.") for each in (self.dtype, DTYPES.get(wanted, trainer)))
+        raise engine_error(
+            f"vLLM computes in {found}, expected {expected}, "
+            + ("the precision of the trainer" if wanted == "auto" else "which dtype names"),
+            fix=f"start the server with --dtype {expected}, or say dtype: {found} in the recipe if that is meant",
+        )
+
 
 def _check_layout(size: int, heads: int) -> None:
     if size > heads:
