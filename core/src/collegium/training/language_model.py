@@ -6,10 +6,10 @@ Shapes: ``B`` sequences, ``T`` tokens, ``N`` trained tokens in row-major mask or
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from collegium.errors import PolicyError
 from collegium.model_files import check_model_folder, is_local
 from collegium.training.batch import RolloutBatch
-from collegium.training.logprobs import scatter_to_tokens, token_logprobs
+from collegium.training.forward_pass import (
+    ForwardPass,
+    Reader,
+    Shards,
+    logprobs_of,
+    nothing,
+    predicting,
+    states_alone,
+)
+from collegium.training.logprobs import scatter_to_tokens
 from collegium.training.packing_probe import keeps_apart
 from collegium.training.shared_prompts import share_prompts
 from collegium.training.tokenizers import TokenizerIdentity, end_of_sequence
@@ -26,54 +35,10 @@ from collegium.training.tokenizers import TokenizerIdentity, end_of_sequence
 if TYPE_CHECKING:
     from collegium.training.adapter import Adapter
 
-__all__ = ["ForwardPass", "LanguageModel", "Shards", "TokenizerIdentity"]
+__all__ = ["LanguageModel", "TokenizerIdentity"]
 
 LOGIT_OPTIONS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 """Options of configurations that change logits after the head."""
-
-
-Reader: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""Last hidden states ``[B, T, D]``, LM head ``[V, D]`` and its bias ``[V]`` to a tensor."""
-
-
-class ForwardPass(nn.Module):
-    """A whole forward pass, as one module whose `forward` a distributed wrapper can hook.
-
-    What is made of the hidden states and the head is made inside: where weights are split over ranks, the head is whole
-    only while `forward` runs.
-    """
-
-    def __init__(self, model: PreTrainedModel, head: Callable[[], tuple[Tensor, Tensor | None]]) -> None:
-        super().__init__()
-        self.model = model
-        self.head = head
-        self.precision: torch.dtype | None = None
-        """The precision of the layers, where it is not that of the weights."""
-
-    def forward(
-        self, reader: Reader, tokens: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None = None
-    ) -> Tensor:
-        """Return what the reader makes of the last hidden states."""
-        with torch.autocast(tokens.device.type, dtype=self.precision, enabled=self.precision is not None):
-            output = self.model.base_model(
-                input_ids=tokens, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
-            )
-        head, bias = self.head()
-        hidden = output.last_hidden_state
-        return reader(hidden, head if self.precision is None else head.to(hidden.dtype), bias)
-
-
-class Shards(Protocol):
-    """Weights whose whole or precise form a training strategy has."""
-
-    splits_weights: bool
-    """Whether no rank has the whole model."""
-
-    def full_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield every weight, whole, by its name in the model; every rank must take part to the end."""
-
-    def trained_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the weights that are trained in the same way."""
 
 
 class LanguageModel:
@@ -204,13 +169,13 @@ class LanguageModel:
 
         A rank that has nothing left to compute does this, for the others may need it to put the weights together.
         """
-        return self.read(_nothing, torch.zeros(1, 1, dtype=torch.long, device=self.device), None)
+        return self.read(nothing, torch.zeros(1, 1, dtype=torch.long, device=self.device), None)
 
     def hidden_states(
         self, tokens: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None = None
     ) -> Tensor:
         """Return the last hidden states, ``[B, T, D]``; the arguments are those of `read`."""
-        return self.read(_states, tokens, attention_mask, position_ids)
+        return self.read(states_alone, tokens, attention_mask, position_ids)
 
     def can_pack(self, longest: int) -> bool:
         """Tell whether a mask of ours can keep sequences of up to `longest` tokens in one row apart.
@@ -253,11 +218,11 @@ class LanguageModel:
                 lambda hidden, head, bias: reader(hidden.flatten(0, 1)[flat], head, bias),
                 shared.token_ids, mask, shared.position_ids,
             )  # fmt: skip
-        return self.read(_predicting(batch.completion_mask, reader), batch.token_ids, batch.attention_mask.long())
+        return self.read(predicting(batch.completion_mask, reader), batch.token_ids, batch.attention_mask.long())
 
     def predicting_states(self, batch: RolloutBatch) -> Tensor:
         """Return the states that predict the batch's trained tokens, ``[N, D]``."""
-        return self.read_completions(batch, _states)
+        return self.read_completions(batch, states_alone)
 
     def trained_logprobs(
         self, tokens: Tensor, attention_mask: Tensor, position_ids: Tensor | None, trained: Tensor
@@ -271,11 +236,11 @@ class LanguageModel:
             trained: ``[B, T]`` bool, which tokens; none of them the first of its row.
         """
         targets = tokens[trained]
-        return self.read(_predicting(trained, _logprobs_of(targets)), tokens, attention_mask, position_ids)
+        return self.read(predicting(trained, logprobs_of(targets)), tokens, attention_mask, position_ids)
 
     def completion_logprobs(self, batch: RolloutBatch) -> Tensor:
         """Return the log-prob of each trained token, ``[N]`` float32, with its gradient if there is one."""
-        return self.read_completions(batch, _logprobs_of(batch.token_ids[batch.completion_mask]))
+        return self.read_completions(batch, logprobs_of(batch.token_ids[batch.completion_mask]))
 
     def logprobs(self, batch: RolloutBatch) -> Tensor:
         """Return the log-prob of each trained token, ``[B, T]`` float32, zero elsewhere."""
@@ -370,21 +335,3 @@ class LanguageModel:
         model.requires_grad_(requires_grad=False)
         model.eval()
         return LanguageModel(model, self.tokenizer).to(self.device)
-
-
-def _states(hidden: Tensor, *_: Tensor | None) -> Tensor:
-    return hidden
-
-
-def _nothing(hidden: Tensor, head: Tensor, bias: Tensor | None) -> Tensor:
-    total = hidden.float().sum() + head.float().sum()
-    return (total if bias is None else total + bias.float().sum()) * 0.0
-
-
-def _predicting(trained: Tensor, reader: Reader) -> Reader:
-    """Narrow a reader's states from those of all tokens to those that predict the trained ones."""
-    return lambda hidden, head, bias: reader(hidden[:, :-1][trained[:, 1:]], head, bias)
-
-
-def _logprobs_of(targets: Tensor) -> Reader:
-    return lambda states, head, bias: token_logprobs(states, head, targets, bias=bias)[0]

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from collegium.errors import ConfigError
 from collegium.training.distributed import World
-from collegium.training.language_model import ForwardPass, LanguageModel
+from collegium.training.forward_pass import ForwardPass
+from collegium.training.language_model import LanguageModel
 from collegium.training.layers import compile_layers, recompute_layers
 from collegium.training.optimizer_config import OptimizerConfig
 
