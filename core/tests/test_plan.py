@@ -178,6 +178,73 @@ def test_a_stage_with_a_reward_takes_reward_models_and_one_without_does_not(reci
     assert "takes no `reward_models`" in failure(path)[0].what
 
 
+REWARDS = """
+from collegium import component, hookimpl
+
+@hookimpl
+def register_rewards():
+    return [component(name, "acme_rewards.none:X", "A reward.", config=f"acme_rewards.configs:{name.title()}Config")
+            for name in ("model", "wrap", "mix", "plain")]
+"""
+REWARD_CONFIGS = """
+from collegium import Config, Use, UseReward
+from collegium.kinds.reward import RewardConfig
+
+class ModelConfig(RewardConfig):
+    count: int = 1
+    def models_needed(self):
+        return self.count
+
+class WrapConfig(RewardConfig):
+    reward: UseReward = Use(use="domain-verifier")
+
+class PlainConfig(Config):
+    inner: list[UseReward] = []
+
+class Part(Config):
+    reward: UseReward
+    models: list[int] = []
+
+class MixConfig(RewardConfig):
+    parts: dict[str, Part]
+    def models_needed(self):
+        return len({place for part in self.parts.values() for place in part.models})
+"""
+MIX = "{use: mix, parts: {a: {reward: {use: model, count: 2}, models: [0, 1]}, b: {reward: model, models: [1]}}}"
+
+
+@pytest.mark.parametrize(
+    ("reward", "needed"),
+    [
+        ("model", 1),
+        ("{use: wrap, reward: {use: model, count: 3}}", 3),
+        ("{use: wrap, reward: {use: wrap, reward: model}}", 1),
+        (f"{{use: wrap, reward: {MIX}}}", 2),
+        (f"{{use: plain, inner: [domain-verifier, {MIX}]}}", 2),
+    ],
+)
+def test_reward_models_are_counted_however_deep_the_reward_that_scores_with_them_is(
+    recipe_file, make_plugin, reward, needed
+):
+    make_plugin("acme-rewards", plugin=REWARDS, configs=REWARD_CONFIGS)
+
+    def recipe(given):
+        models = ", ".join(["sft"] * given)
+        more = f"  more: {{use: tune, init_from: sft, reward: {reward}, reward_models: [{models}]}}\n  student"
+        return recipe_file(("  student", more))
+
+    plan(recipe(needed))
+    for given in (0, needed + 1):
+        problem = failure(recipe(given))[0]
+        assert f"stages.more.reward: scores with {needed} reward models, found {given}" in problem.what
+        assert problem.owner == "acme-rewards"
+
+
+def test_a_wrapped_reward_that_needs_no_models_needs_none(recipe_file, make_plugin):
+    make_plugin("acme-rewards", plugin=REWARDS, configs=REWARD_CONFIGS)
+    plan(recipe_file(("  student", "  more: {use: tune, init_from: sft, reward: wrap}\n  student")))
+
+
 def test_two_packages_with_one_name_are_a_fault_that_names_both(recipe_file, make_plugin):
     make_plugin(
         "acme-twin",

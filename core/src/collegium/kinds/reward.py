@@ -63,7 +63,10 @@ class RewardConfig(Config):
     """Base of the options of a reward source that scores with models; other sources may derive from plain `Config`."""
 
     def models_needed(self) -> int:
-        """Return how many models the edge `reward_models` must give; the plan refuses any other number."""
+        """Return how many models the edge `reward_models` must give; the plan refuses any other number.
+
+        A class that does not say hands its models on: what the reward sources that its options name need is needed.
+        """
         return 0
 
 

@@ -12,16 +12,15 @@ from typing import Any
 from collegium.component import Config, Use
 from collegium.errors import CollegiumError, Problem, RecipeError
 from collegium.job import DomainSpec
-from collegium.kinds.reward import RewardConfig
 from collegium.kinds.stage import Artifact, Edge, StageConfig
-from collegium.launch_config import LaunchConfig
 from collegium.model_files import check_model_folder, is_local
 from collegium.planning.cards import check_cards
 from collegium.planning.fingerprint import file_digest, folder_digest
 from collegium.planning.fingerprints import Fingerprints
 from collegium.planning.requirements import check_requirements
-from collegium.planning.resolve import Resolver, kind_of
+from collegium.planning.resolve import Resolver
 from collegium.planning.routes import probe_routes
+from collegium.planning.stage_checks import check_stage
 from collegium.plugins.registry import Entry, Registry
 from collegium.recipe.expand import Expansion, StageNode
 from collegium.recipe.load import LoadedRecipe
@@ -206,9 +205,7 @@ class _Planner:
         if config is None:
             return None
         options = self.resolver.dump(config, node.path)
-        self._check_edges(node, config, entry, rewarded=any(key.startswith("reward:") for key in self.resolver.used))
-        self._check_reward_models(node, config, options)
-        self._check_launch(node, config, entry)
+        check_stage(node, config, options, entry, self.resolver.used, self.problem)
         stage = PlannedStage(node, entry, config, options, self._seed(node))
         for name, teacher in node.teachers.items():
             if isinstance(teacher, Use):
@@ -221,51 +218,10 @@ class _Planner:
         stage.components, stage.contents = dict(self.resolver.used), dict(self.resolver.contents)
         return stage
 
-    def _check_launch(self, node: StageNode, config: StageConfig, entry: Entry) -> None:
-        """Let a stage that knows no ranks run in one process, unless the recipe asks for ranks for it by name."""
-        if what := config.launch_problem(node.launch):
-            self.problem((*node.path, "launch"), what, "change the stage's launch", entry.record.distribution)
-        if config.distributed or node.launch.strategy == "single":
-            return
-        if node.own_launch:
-            self.problem(
-                (*node.path, "launch"),
-                f"{entry.id} runs in one process, found strategy {node.launch.strategy!r}",
-                "leave the stage's launch out", entry.record.distribution,
-            )  # fmt: skip
-        node.launch = LaunchConfig()
-
     def _seed(self, node: StageNode) -> int:
         if node.seed is not None:
             return node.seed
         return int.from_bytes(hashlib.sha256(f"{self.recipe.seed}/{node.id}".encode()).digest()[:4], "big")
-
-    def _check_edges(self, node: StageNode, config: StageConfig, entry: Entry, *, rewarded: bool) -> None:
-        given = {edge for edge, sources in node.inputs.items() if sources}
-        if node.teachers:
-            given.add("teachers")
-        for edge in sorted(config.requires - given):
-            self.problem(node.path, f"{entry.id} needs the edge `{edge}`", f"add `{edge}:`", entry.record.distribution)
-        taken = config.requires | config.accepts | ({"reward_models"} if rewarded else set())
-        for edge in sorted(given - taken):
-            allowed = ", ".join(sorted(taken)) or "none"
-            self.problem(
-                (*node.path, edge), f"{entry.id} takes no `{edge}`; it takes {allowed}", "", entry.record.distribution
-            )
-
-    def _check_reward_models(self, node: StageNode, config: StageConfig, options: Mapping[str, Any]) -> None:
-        """Compare the edge `reward_models` with what the stage's reward source scores with."""
-        for name, option in type(config).model_fields.items():
-            value = options[name] if kind_of(option) == "reward" else None
-            used = self.resolver.used.get(f"reward:{value.get('use')}") if isinstance(value, dict) else None
-            reward = used.config_class().model_validate(value["options"]) if used and value else None
-            needed = reward.models_needed() if isinstance(reward, RewardConfig) else 0
-            given = node.inputs.get("reward_models", [])
-            if used and needed and len(given) != needed:
-                self.problem(
-                    (*node.path, name), f"scores with {needed} reward models, found {len(given)}",
-                    "add `reward_models: [STAGE, ...]`", used.record.distribution,
-                )  # fmt: skip
 
     def _model_digests(self) -> dict[str, str]:
         digests = {}
