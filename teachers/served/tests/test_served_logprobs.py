@@ -106,15 +106,27 @@ def test_no_more_requests_than_asked_for_are_under_way(teacher, server, batch):
     assert max(request.at_once for request in server.requests()) == 3
 
 
-def test_minus_infinity_is_a_log_prob(teacher, server, servers, make_batch):
+@pytest.mark.parametrize("sent", [float("-inf"), -9999.0, -9999, -1e300])
+def test_minus_infinity_is_a_log_prob_also_as_vllm_spells_it(teacher, server, servers, make_batch, sent):
     def forbid(reply):
-        reply["choices"][0]["prompt_logprobs"][2]["5"]["logprob"] = float("-inf")
+        reply["choices"][0]["prompt_logprobs"][2]["5"]["logprob"] = sent
         return reply
 
     server.fail(servers.Behaviour(change=forbid))
     served = teacher()
     served.open()
     assert served.logprobs(make_batch([([3, 4], [5])])).tolist() == [[0, 0, float("-inf")]]
+
+
+def test_a_very_small_probability_is_none_of_0(teacher, server, servers, make_batch):
+    def nearly_forbid(reply):
+        reply["choices"][0]["prompt_logprobs"][2]["5"]["logprob"] = -9998.5
+        return reply
+
+    server.fail(servers.Behaviour(change=nearly_forbid))
+    served = teacher()
+    served.open()
+    assert served.logprobs(make_batch([([3, 4], [5])])).tolist() == [[0, 0, -9998.5]]
 
 
 def test_waits_and_requests_leave_the_random_numbers_of_the_run_alone(teacher, server, servers, checkpoint, batch):

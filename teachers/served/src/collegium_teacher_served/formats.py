@@ -2,7 +2,7 @@
 
 ``vllm``: ``POST /v1/completions`` with lists of token ids as prompt and ``prompt_logprobs: 0``. Each choice then has
 one entry per prompt token: null for the first, else an object from token id to ``{"logprob": ...}`` that holds the
-prompt's own token. Minus infinity comes as -9999.
+prompt's own token. Minus infinity comes as -9999, for which JSON has no number.
 
 ``sglang``: ``POST /generate`` with ``input_ids``, ``return_logprob`` and, per sequence, ``logprob_start_len``. Each
 item's ``meta_info.input_token_logprobs`` then has one ``[logprob, token id, text or null]`` per token from there on.
@@ -21,6 +21,8 @@ from typing import Any, Literal, Protocol
 from collegium_teacher_served.failures import Failure
 from collegium_teacher_served.sequences import TokenSequence
 
+VLLMS_MINUS_INFINITY = -9999.0
+"""vLLM's servers send it in place of minus infinity, and no model gives a token so little otherwise."""
 ROUNDING = 1e-4
 """How far above 0 a log-prob may be, in nats; the core's limit, too."""
 MOST_READ = 10_000
@@ -90,7 +92,8 @@ class Vllm:
             inner = entry[str(token)]
             value = inner.get("logprob") if isinstance(inner, Mapping) else None
             if position >= sequence.start:
-                found.append(_logprob(value, position))
+                number = _logprob(value, position)
+                found.append(number if number > VLLMS_MINUS_INFINITY else -math.inf)
         return found
 
 
