@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -47,6 +48,7 @@ class Seen:
     headers: dict[str, str]
     body: Any
     at_once: int  # requests under way with it, itself included
+    target: str  # as it stood in the request's first line: with the host, where a proxy is asked
 
 
 class ModelServer(ThreadingHTTPServer):
@@ -71,6 +73,7 @@ class ModelServer(ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.ended = threading.Event()
         self.scheme = "http"
+        self.forwards = False
 
     @property
     def url(self) -> str:
@@ -116,12 +119,14 @@ class Handler(BaseHTTPRequestHandler):
         self._serve(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
     def _serve(self, body: Any) -> None:
-        server = self.server
+        server, target = self.server, self.path
+        if server.forwards:  # as a proxy would; the model behind it is the same
+            self.path = urlsplit(target).path
         with server.lock:
             queue = server.script.get(self.path)
             behaviour = queue.pop(0) if queue else server.always.get(self.path, Behaviour())
             server.at_once += 1
-            server.seen.append(Seen(self.path, dict(self.headers), body, server.at_once))
+            server.seen.append(Seen(self.path, dict(self.headers), body, server.at_once, target))
         if self.path in SCORING:
             if server.meeting is not None:
                 server.meeting.wait(30)

@@ -162,7 +162,54 @@ def test_a_file_without_a_certificate_is_an_error(teacher, server, tmp_path):
             teacher(url="https://127.0.0.1:1", ca_file=tmp_path / file).open()
 
 
+PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
+
+
+@pytest.fixture
+def proxy(servers, keyed):
+    """A server that answers, as a forwarding proxy is asked, for the whole address, and takes note of it."""
+    with servers.serving(keyed.model) as running:
+        running.key = KEY
+        running.forwards = True
+        yield running
+
+
+def test_no_proxy_of_the_environment_gets_the_key(teacher, keyed, proxy, batch, monkeypatch):
+    for name in PROXIES:
+        monkeypatch.setenv(name, "" if name.lower() == "no_proxy" else proxy.url)
+    served = teacher(api_key_env=VARIABLE)
+    served.open()
+    assert (served.logprobs(batch)[batch.completion_mask] < 0).all()
+    assert not proxy.seen
+    assert keyed.seen
+
+
+def test_the_proxy_that_the_recipe_names_is_used(teacher, keyed, proxy, batch, monkeypatch):
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    served = teacher(api_key_env=VARIABLE, proxy=proxy.url)
+    served.open()
+    assert (served.logprobs(batch)[batch.completion_mask] < 0).all()
+    assert not keyed.seen
+    assert {seen.target for seen in proxy.seen} >= {f"{keyed.url}/v1/models", f"{keyed.url}/v1/completions"}
+
+
+def test_no_netrc_replaces_the_key(teacher, keyed, monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password other\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    teacher(api_key_env=VARIABLE).open()
+    assert {seen.headers["Authorization"] for seen in keyed.seen} == {f"Bearer {KEY}"}
+
+
+@pytest.mark.parametrize("proxy", ["proxy:3128", "socks5://proxy:1080", "http://", "ftp://proxy"])
+def test_a_proxy_is_the_root_of_an_http_one(proxy):
+    with pytest.raises(ValidationError, match="proxy must be one such as"):
+        ServedTeacherConfig(url="http://host", model="m", tokenizer="t", proxy=proxy)
+
+
 SECRETS = {
+    "a password of the proxy": {"proxy": "http://me:hunter2@proxy:3128"},
+    "a user of the proxy alone": {"proxy": "hunter2@proxy:3128"},
     "a password": {"url": "http://me:hunter2@host"},
     "a password with a slash": {"url": "https://me:hun/hunter2@host"},
     "a user alone": {"url": "http://hunter2@host"},

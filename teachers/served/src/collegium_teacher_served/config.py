@@ -47,6 +47,8 @@ class ServedTeacherConfig(TeacherConfig):
     """Name of the environment variable that holds the key; the key itself never stands in a recipe. None sends none."""
     ca_file: Path | None = None
     """PEM file of the authority that signed an ``https`` server's certificate; default: the system's."""
+    proxy: str | None = None
+    """Root of an HTTP proxy through which the server is reached; none: directly, whatever the environment says."""
     sequences_per_request: int = Field(default=8, ge=1)
     """Most sequences in one request."""
     concurrency: int = Field(default=8, ge=1, le=256)
@@ -72,10 +74,22 @@ class ServedTeacherConfig(TeacherConfig):
             raise ValueError("url must be one such as https://host:8000")
         return value.rstrip("/").removesuffix("/v1").rstrip("/")
 
-    @field_validator("url", mode="before")
+    @field_validator("proxy")
+    @classmethod
+    def _plain_proxy(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if "@" in value or "?" in value:
+            raise ValueError("proxy must not carry credentials or a query")
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError("proxy must be one such as http://proxy:3128")
+        return value
+
+    @field_validator("url", "proxy", mode="before")
     @classmethod
     def _hide_credentials(cls, value: Any) -> Any:
-        """Hide what `_plain_url` refuses: errors show the value that they found. It stands last, so it runs first."""
+        """Hide what the validators above refuse: errors show the value that they found. It runs before them."""
         if not isinstance(value, str):
             return value
         without = re.sub(r"^([a-z]+://)?.*@", r"\1***@", value, flags=re.IGNORECASE | re.DOTALL)

@@ -44,7 +44,9 @@ class Endpoint:
         self._client = httpx.AsyncClient(
             headers=headers,
             verify=tls_context(config),
-            follow_redirects=False,  # the key goes to the host that the recipe names, and to no other
+            follow_redirects=False,  # the key goes to the host that the recipe names, and to no other:
+            trust_env=False,  # to no proxy of the environment, nor is it replaced by a netrc file's
+            proxy=config.proxy,
             limits=httpx.Limits(max_connections=config.concurrency, keepalive_expiry=IDLE_S),
             timeout=httpx.Timeout(config.request_s, connect=min(config.request_s, CONNECT_S)),
         )
