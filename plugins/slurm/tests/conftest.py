@@ -16,6 +16,7 @@ from collegium_slurm.executor import SlurmExecutor
 
 from .standin import Standin
 
+LIGHT_WORKER = str(Path(__file__).with_name("light_worker.py"))
 COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "srun")
 PLUGIN = """
 from collegium import component, hookimpl
@@ -74,7 +75,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Standin]:
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in COMMANDS:
-        command = shlex.join([sys.executable, str(Path(__file__).with_name("standin.py")), name])
+        command = shlex.join([sys.executable, "-IS", str(Path(__file__).with_name("standin.py")), name])
         (folder / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/local/bin:/usr/bin:/bin")
@@ -96,7 +97,7 @@ class Run:
 
     def __init__(self, folder: Path, *, real: bool = False, **options: object) -> None:
         self.folder = folder
-        light = {} if real else {"python": str(Path(__file__).with_name("light_worker.py"))}
+        light = {} if real else {"python": LIGHT_WORKER}
         self.executor = SlurmExecutor({"poll_s": 0.05, "settle_s": 0.2, **light, **options})
         self.events: list[StageEvent] = []
 

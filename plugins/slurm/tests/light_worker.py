@@ -1,8 +1,8 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -IS
 """A worker that keeps the protocol of `collegium.worker` without importing torch: it starts in no time.
 
 Called as the executor's `python`: ``light_worker.py -u -m collegium.worker JOB.json FD``. The job's option `do` says how it ends:
-``finish``, ``die``, ``die-once``, ``wait``, ``wait-once``.
+``finish``, ``raise``, ``die``, ``die-once``, ``wait``, ``wait-once``.
 """
 
 import json
@@ -25,4 +25,6 @@ with open(int(sys.argv[5]), "w", buffering=1) as channel:
     while do == "wait" or (do == "wait-once" and first):
         time.sleep(0.02)
     outcome = {"stage": job["id"], "status": "completed", "seconds": 1.0}
+    if do == "raise":
+        outcome.update(status="failed", kind="ValueError", problem="told to fail", owner="collegium-toy")
     channel.write(json.dumps({"outcome": outcome}) + "\n")

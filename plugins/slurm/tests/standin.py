@@ -115,7 +115,7 @@ def sbatch(standin: Standin, words: list[str]) -> None:
     )  # fmt: skip
     (standin.root / "jobs" / str(identity) / "script").write_text(text)
     subprocess.Popen(
-        [sys.executable, __file__, "node", str(identity)], start_new_session=True,
+        [sys.executable, "-IS", __file__, "node", str(identity)], start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     if standin.switched("lose-answer"):

@@ -42,14 +42,18 @@ def test_a_job_runs_where_the_run_is_and_its_events_arrive(run, slurm, tmp_path,
 
 
 def test_a_stage_that_fails_is_not_submitted_again(run, slurm):
-    followed = run(real=True)
-    outcome = followed("raise")
+    outcome = run()("raise")
     assert (outcome.status, outcome.kind, outcome.owner) == ("failed", "ValueError", "collegium-toy")
     assert slurm.ids() == [101]
 
 
-@pytest.mark.parametrize("state", ["NODE_FAIL", "PREEMPTED", "TIMEOUT", "BOOT_FAIL"])
-@pytest.mark.parametrize("switch", [None, "forget", "no-accounting"])
+@pytest.mark.parametrize(
+    ("state", "switch"),
+    [
+        ("NODE_FAIL", None), ("PREEMPTED", None), ("TIMEOUT", None), ("BOOT_FAIL", None),
+        ("NODE_FAIL", "forget"), ("TIMEOUT", "no-accounting"),
+    ],
+)  # fmt: skip
 def test_a_job_that_was_lost_is_submitted_again_and_told(run, slurm, state, switch):
     if switch:
         slurm.switch(switch)

@@ -1,4 +1,4 @@
-"""A recipe through the command line: a stage over two nodes, and a node that fails; the figures are the local ones."""
+"""A recipe through the command line: a stage over two nodes, a node that fails, and a run that ends early."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import eventually
+from .conftest import LIGHT_WORKER, eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -28,7 +28,7 @@ evaluation: {sampling: {max_tokens: 6, temperature: 0.0}}
 stages:
   base:
     use: pretrain
-    steps: 40
+    steps: 16
     batch: 16
     launch: LAUNCH
     model:
@@ -36,12 +36,19 @@ stages:
               num_key_value_heads: 2, max_position_embeddings: 64, tie_word_embeddings: true}
       tokenizer: {characters: "abcdef#~="}
 """
+WAITING = f"""\
+collegium: 1
+name: wait
+executor: {{use: slurm, poll_s: 0.05, python: {LIGHT_WORKER}}}
+stages:
+  probe: {{use: probe, do: wait}}
+"""
 SLURM = "{use: slurm, poll_s: 0.1, settle_s: 2}"
 
 
-def start(folder: Path, executor: str, launch: str, steps: int = 40) -> subprocess.Popen[bytes]:
+def start(folder: Path, executor: str, launch: str) -> subprocess.Popen[bytes]:
     folder.mkdir(exist_ok=True)
-    text = RECIPE.replace("EXECUTOR", executor).replace("LAUNCH", launch).replace("steps: 40", f"steps: {steps}")
+    text = RECIPE.replace("EXECUTOR", executor).replace("LAUNCH", launch)
     (folder / "toy.yaml").write_text(text)
     command = [sys.executable, "-m", "collegium", "run", "toy.yaml", "--out", "run", "--store", "store"]
     with open(folder / "output.txt", "wb") as output:
@@ -66,6 +73,20 @@ def losses(folder: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in lines]
 
 
+def command_line(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "collegium", *words]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def said(process: subprocess.Popen[bytes], text: bytes) -> bool:
+    return any(text in line for line in iter(process.stdout.readline, b""))
+
+
+def ended(process: subprocess.Popen[bytes]) -> int:
+    process.communicate(timeout=60)
+    return process.returncode
+
+
 def test_a_stage_over_two_nodes_survives_the_loss_of_one_with_the_figures_of_two_local_ranks(slurm, toy, tmp_path):
     local, spread = tmp_path / "local", tmp_path / "spread"
     finish(start(local, "{use: local, workers: 1}", "{strategy: ddp, processes: 2}"), local)
@@ -87,28 +108,16 @@ def test_a_stage_over_two_nodes_survives_the_loss_of_one_with_the_figures_of_two
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_ends_early_goes_on_with_a_resume_and_leaves_one_job_at_a_time(slurm, toy, tmp_path, sent):
-    process = start(tmp_path / "early", SLURM, "{}", steps=100_000)
-    journal = tmp_path / "early/run/stages/base/metrics.jsonl"
-    try:
-        assert eventually(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 4, 120)
-        process.send_signal(sent)
-        assert process.wait(timeout=60) == (130 if sent == signal.SIGINT else -9)
-    finally:
-        process.kill()
-        process.wait()
+    (tmp_path / "wait.yaml").write_text(WAITING)
+    first = command_line(tmp_path, "run", "wait.yaml", "--out", "run", "--store", "store")
+    assert said(first, b"probe: step 1/1")
+    first.send_signal(sent)
+    assert ended(first) == (130 if sent == signal.SIGINT else -9)
     assert slurm.job(101)["state"] == ("CANCELLED" if sent == signal.SIGINT else "RUNNING")
-    command = [sys.executable, "-m", "collegium", "resume", "run"]
-    resumed = subprocess.Popen(command, cwd=tmp_path / "early", stdout=subprocess.PIPE)
-    try:
-        assert resumed.stdout is not None
-        assert any(b"base: resumes after step" in line for line in iter(resumed.stdout.readline, b""))
-        assert slurm.job(101)["state"] == "CANCELLED"
-        assert slurm.job(102)["state"] == "RUNNING"
-        resumed.send_signal(signal.SIGTERM)
-        resumed.stdout.read()
-        assert resumed.wait(timeout=60) == 130
-        resumed.stdout.close()
-    finally:
-        resumed.kill()
-        resumed.wait()
+    resumed = command_line(tmp_path, "resume", "run")
+    assert said(resumed, b"probe: step 1/1")
+    assert slurm.job(101)["state"] == "CANCELLED"
+    assert slurm.job(102)["state"] == "RUNNING"
+    resumed.send_signal(signal.SIGTERM)
+    assert ended(resumed) == 130
     assert slurm.job(102)["state"] == "CANCELLED"
