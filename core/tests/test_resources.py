@@ -307,7 +307,7 @@ def test_a_stage_that_needs_more_than_its_device_is_a_warning_that_says_what_to_
     assert "more than the device's 10.5 KiB; most is activations" in rl.warning
     assert "lower micro_batch" in rl.warning
     assert plan("launch.device_memory_gb=1")["rl"].warning is None
-    loading = plan("launch.device_memory_gb=0.00001", "launch.strategy=zero3", "launch.processes=8")["base"]
+    loading = plan("launch.device_memory_gb=0.00001", "launch.strategy=fsdp2", "launch.processes=8")["base"]
     assert loading.warning is not None
     with pytest.raises(RecipeError, match="device_memory_gb"):
         plan("launch.device_memory_gb=0")

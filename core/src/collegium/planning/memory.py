@@ -67,10 +67,8 @@ def mode_of(launch: LaunchConfig, precision: str) -> Mode:
 def states(shape: ModelShape, launch: LaunchConfig, precision: str, trained: int | None = None) -> States:
     """Return what weights, gradients and optimizer take on each device.
 
-    Per weight, in bytes: 4 + 4 + 8 with float32 weights, whatever the layers' precision; 2 + 2 + 12 where DeepSpeed
-    trains bfloat16 weights with a float32 copy, and 4 + 4 + 12 where it has such a copy of float32 weights. The
-    optimizer is split over the ranks from ``zero1`` on, the gradients from ``zero2``, the weights with ``zero3`` and
-    ``fsdp2``.
+    The optimizer is split over the ranks from ``zero1`` on, the gradients from ``zero2``, the weights with ``zero3``
+    and ``fsdp2``.
 
     Args:
         shape: The model.
@@ -82,7 +80,7 @@ def states(shape: ModelShape, launch: LaunchConfig, precision: str, trained: int
     zero = int(launch.strategy[-1]) if launch.strategy.startswith("zero") else 0
     whole = launch.strategy == "fsdp2"
     narrow = zero > 0 and precision != "float32"
-    weights, gradients, optimizer = (2, 2, 12) if narrow else (4, 4, 12 if _copies(launch) else 8)
+    weights, gradients, optimizer = _bytes_per_weight(launch, narrow=narrow)
     ranks = launch.ranks
     kept_weights = _share(every * weights, ranks if zero == 3 or whole else 1)
     kept_gradients = _share(some * gradients, ranks if zero >= 2 or whole else 1)
@@ -100,9 +98,17 @@ def states(shape: ModelShape, launch: LaunchConfig, precision: str, trained: int
     return States(kept_weights, working, 0, 0, host)
 
 
-def _copies(launch: LaunchConfig) -> bool:
-    """Tell whether DeepSpeed updates a copy of float32 weights; ZeRO-3 has one only where it is offloaded."""
-    return launch.strategy in ("zero1", "zero2") or (launch.strategy == "zero3" and launch.offload != "none")
+def _bytes_per_weight(launch: LaunchConfig, *, narrow: bool) -> tuple[int, int, int]:
+    """Return the bytes of a weight, of its gradient and of what the optimizer keeps of it.
+
+    Weights are float32, whatever the layers' precision, unless DeepSpeed trains bfloat16 ones with a float32 copy; it
+    adds gradients up in float32, and ZeRO-1 keeps those of bfloat16 beside them. It copies float32 weights, too: ZeRO-3
+    only where it is offloaded.
+    """
+    if narrow:
+        return 2, 6 if launch.strategy == "zero1" else 4, 12
+    copies = launch.strategy in ("zero1", "zero2") or (launch.strategy == "zero3" and launch.offload != "none")
+    return 4, 4, 12 if copies else 8
 
 
 def adapter_weights(shape: ModelShape, rank: int) -> int:
