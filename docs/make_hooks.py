@@ -39,6 +39,8 @@ VALUES = (
     "Config", "Configurable", "Component", "Kind", "Use", "SamplingParams", "Generation", "RewardContext", "Route",
     "StageConfig",
     "TeacherConfig",
+    "LossConfig",
+    "ExecutorConfig",
 )  # fmt: skip
 ERRORS = (
     "CollegiumError", "RecipeError", "ConfigError", "DataError", "PluginError", "TeacherError", "VerifierError",

@@ -35,8 +35,8 @@ from collegium.errors import (
 from collegium.hookspecs import API, hookimpl
 from collegium.kinds.advantage import Advantage
 from collegium.kinds.engine import Engine, Generation, SamplingParams
-from collegium.kinds.executor import Executor
-from collegium.kinds.loss import Loss
+from collegium.kinds.executor import Executor, ExecutorConfig
+from collegium.kinds.loss import Loss, LossConfig
 from collegium.kinds.reward import RewardContext, RewardSource
 from collegium.kinds.router import Route, Router
 from collegium.kinds.sampler import Sampler
@@ -65,9 +65,11 @@ __all__ = [
     "EngineError",
     "Error",
     "Executor",
+    "ExecutorConfig",
     "Generation",
     "Kind",
     "Loss",
+    "LossConfig",
     "Message",
     "PluginError",
     "PolicyError",

@@ -16,9 +16,8 @@ from typing import Any
 
 from pydantic import Field
 
-from collegium.component import Config
 from collegium.job import StageEvent, StageJob, StageOutcome
-from collegium.kinds.executor import Executor, Listener
+from collegium.kinds.executor import Executor, ExecutorConfig, Listener
 from collegium.log_files import bound_log
 from collegium.ranks import PARENT, RANK_MARK
 
@@ -40,7 +39,7 @@ class InProcessExecutor(Executor):
         return run_guarded(job, listener)
 
 
-class LocalConfig(Config):
+class LocalConfig(ExecutorConfig):
     """Options of the executor `local`."""
 
     workers: int = Field(default=2, ge=1, le=1024)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from collegium.component import Configurable
+from collegium.component import Config, Configurable
 
 if TYPE_CHECKING:
     from collegium.job import StageEvent, StageJob, StageOutcome
 
 Listener: TypeAlias = "Callable[[StageEvent], None]"
+
+
+class ExecutorConfig(Config):
+    """Base of an executor's options."""
+
+    starts_every_machine: ClassVar[bool] = False
+    """Whether it starts a worker on each machine of a stage whose `launch` has several."""
 
 
 class Executor(Configurable):

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from collegium.component import Config
 from collegium.kinds.adaptive import Adaptive
 
 if TYPE_CHECKING:
     from collegium.training.streams import LossOutput, TokenStreams
+
+
+class LossConfig(Config):
+    """Base of a loss's options, where the plan has to know something of the loss without importing torch."""
+
+    needs_teacher_states: ClassVar[bool] = False
+    """Whether it reads teachers' hidden states; a teacher that gives log-probs only is refused then."""
 
 
 class Loss(Adaptive):

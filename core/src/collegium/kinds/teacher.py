@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 class TeacherConfig(Config):
     """Base of a teacher's options. Its methods tell the run of what can be checked before the teacher is asked."""
 
+    gives_states: ClassVar[bool] = True
+    """Whether it gives hidden states, or log-probs only."""
+
     def local_model(self) -> str | None:
         """Return the folder or hub name of the model that teaches, if the run may evaluate it; None if it cannot."""
         return None

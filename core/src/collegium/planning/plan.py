@@ -20,7 +20,7 @@ from collegium.planning.fingerprints import Fingerprints
 from collegium.planning.requirements import check_requirements
 from collegium.planning.resolve import Resolver
 from collegium.planning.routes import probe_routes
-from collegium.planning.stage_checks import check_stage
+from collegium.planning.stage_checks import check_machines, check_stage, check_teachers
 from collegium.plugins.registry import Entry, Registry
 from collegium.recipe.expand import Expansion, StageNode
 from collegium.recipe.load import LoadedRecipe
@@ -131,6 +131,9 @@ class _Planner:
         ]
         model_digests = self._model_digests()
         self._fail_if_any()
+        if executor is not None:
+            nodes = [stage.node for stage in stages.values()]
+            check_machines(self.resolver.used[f"executor:{executor.use}"], nodes, self.problem)
         order = self._order(stages)
         self._check_artifacts(stages)
         self.problems.extend(check_cards(self.resolver.used.values(), self._teachers(stages)))
@@ -215,6 +218,9 @@ class _Planner:
             else:
                 self.resolver.find("teacher", CHECKPOINT_TEACHER, (*node.path, "teachers", name))
                 stage.teachers[name] = teacher
+        own = {name: teacher for name, teacher in stage.teachers.items() if isinstance(teacher, Use)}
+        configs = {name: self.resolver.used[f"teacher:{teacher.use}"].config_class() for name, teacher in own.items()}
+        check_teachers(node, configs, self.resolver.used, self.problem)
         stage.components, stage.contents = dict(self.resolver.used), dict(self.resolver.contents)
         return stage
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from collegium.component import Config
@@ -41,6 +42,34 @@ def check_stage(
     _check_edges(node, config, entry, report, rewarded=rewarded)
     _check_reward_models(node, config, options, used, report)
     _check_launch(node, config, entry, report)
+
+
+def check_teachers(node: StageNode, teachers: Mapping[str, type[Config]], used: Used, report: Report) -> None:
+    """Report teachers that cannot give what the stage's loss reads.
+
+    Args:
+        node: The stage's place in the DAG.
+        teachers: Teacher name to the class of its options, of those that are components.
+        used: What the stage names.
+        report: Takes the problems.
+    """
+    losses = [entry for key, entry in used.items() if key.startswith("loss:")]
+    reading = [entry.id for entry in losses if getattr(entry.config_class(), "needs_teacher_states", False)]
+    for name, config in teachers.items() if reading else ():
+        if not getattr(config, "gives_states", True):
+            what = f"{name!r} gives log-probs only, and the loss {reading[0]} reads hidden states"
+            report((*node.path, "teachers", name), what, "use a loss on sampled tokens, such as `loss: sampled-token`")
+
+
+def check_machines(executor: Entry, stages: Iterable[StageNode], report: Report) -> None:
+    """Report stages over several machines where the executor starts one; by hand, `COLLEGIUM_MASTER` says they are."""
+    if getattr(executor.config_class(), "starts_every_machine", False) or os.environ.get("COLLEGIUM_MASTER"):
+        return
+    for node in stages:
+        if node.launch.nodes > 1:
+            what = f"launch.nodes is {node.launch.nodes}, and the executor {executor.id} starts one machine"
+            report((*node.path, "launch"), what, "use an executor that starts all of them, such as slurm")
+            return
 
 
 def _check_edges(node: StageNode, config: StageConfig, entry: Entry, report: Report, *, rewarded: bool) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field, model_validator
 
-from collegium import Config, ConfigError
+from collegium import Config, ConfigError, LossConfig
 
 
 class DistillConfig(Config):
@@ -36,8 +38,10 @@ class SampledTokenConfig(Config):
         return self
 
 
-class ReverseKlConfig(Config):
+class ReverseKlConfig(LossConfig):
     """Options of the loss `reverse-kl`."""
+
+    needs_teacher_states: ClassVar[bool] = True
 
     chunk: int = Field(default=1024, ge=1)
     """Tokens whose logits are held at once."""

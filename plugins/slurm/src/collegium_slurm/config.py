@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from collegium import Config
+from collegium import Config, ExecutorConfig
 
 OWNER = "collegium-slurm"
 OURS = (
@@ -91,8 +91,10 @@ class Request(Config):
         return self.model_copy(update={**stated, "extra": [*self.extra, *more.extra]})
 
 
-class SlurmConfig(Request):
+class SlurmConfig(Request, ExecutorConfig):
     """Options of the executor `slurm`."""
+
+    starts_every_machine: ClassVar[bool] = True
 
     per_stage: dict[str, Request] = {}
     """Stage id, or a pattern such as ``teacher-*``, to what differs for it; an id goes over a pattern."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -30,6 +30,8 @@ class BreakerConfig(Config):
 
 class ServedTeacherConfig(TeacherConfig):
     """Options of the teacher `served`."""
+
+    gives_states: ClassVar[bool] = False
 
     url: str
     """Root of the server, such as ``https://host:8000``; a trailing ``/v1`` is taken off."""
