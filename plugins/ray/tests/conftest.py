@@ -78,6 +78,11 @@ class Probe(Stage):
         while True:
             time.sleep(0.1)
 
+    def do_idle(self, context, first):
+        (context.directory / "waits").touch()
+        while True:
+            time.sleep(0.1)
+
     def do_wait_once(self, context, first):
         (context.directory / "waits").touch()
         while first:

@@ -21,6 +21,7 @@ from .conftest import eventually, processes_with
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.usefixtures("ray_installed")]
 
+TWO_RANKS = {"strategy": "ddp", "processes": 2}
 UNSHARED = ("unshare", "-Urm", "sh", "-c", 'mount -t tmpfs none "$HIDDEN" && exec "$0" "$@"')
 """A command prefix: with another, empty file system at $HIDDEN."""
 
@@ -45,6 +46,10 @@ def job(folder: Path, do: str, **fields) -> StageJob:
 
 def starts(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "starts").read_text().splitlines()]
+
+
+def both_idle(folder: Path) -> bool:
+    return (folder / "waits").exists() and len(starts(folder)) == 2
 
 
 def test_a_job_runs_in_the_runs_folder_with_its_share_of_the_node(executor, tmp_path, monkeypatch):
@@ -186,16 +191,31 @@ def test_closing_stops_the_workers_with_all_that_they_started(executor, tmp_path
     assert closing.execute(job(tmp_path / "c", "finish"), lambda _: None).kind == STOPPED
 
 
-def test_a_run_that_is_killed_leaves_no_worker_on_the_cluster(address, environment, tmp_path):
-    (tmp_path / "job.json").write_text(job(tmp_path / "s", "wait").model_dump_json())
+def test_closing_leaves_no_rank_of_a_stage_of_several(executor, tmp_path):
+    outcomes, closing = [], executor(gpus=0)
+    several = job(tmp_path / "s", "idle", launch=TWO_RANKS)
+    holder = threading.Thread(target=lambda: outcomes.append(closing.execute(several, lambda _: None)))
+    holder.start()
+    assert eventually(lambda: both_idle(tmp_path / "s"), 120)
+    closing.close()
+    holder.join()
+    assert [outcome.kind for outcome in outcomes] == [STOPPED]
+    assert eventually(lambda: processes_with(str(tmp_path / "s")) == []), processes_with(str(tmp_path / "s"))
+    pids = [start["pid"] for start in starts(tmp_path / "s")]
+    assert eventually(lambda: not any((Path("/proc") / str(pid)).exists() for pid in pids))
+
+
+@pytest.mark.parametrize(("do", "launch"), [("wait", {}), ("idle", TWO_RANKS)])
+def test_a_run_that_is_killed_leaves_no_process_on_the_cluster(address, environment, tmp_path, do, launch):
+    (tmp_path / "job.json").write_text(job(tmp_path / "s", do, launch=launch).model_dump_json())
     code = (
         "import sys\nfrom pathlib import Path\nfrom collegium.job import StageJob\n"
         "from collegium_ray.executor import RayExecutor\n"
         "job = StageJob.model_validate_json(Path(sys.argv[1]).read_text())\n"
-        "RayExecutor({'address': sys.argv[2]}).execute(job, lambda event: None)"
+        "RayExecutor({'address': sys.argv[2], 'gpus': 0}).execute(job, lambda event: None)"
     )
     run = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "job.json"), address], env=environment)
-    assert eventually((tmp_path / "s/waits").exists)
+    assert eventually(lambda: both_idle(tmp_path / "s") if launch else (tmp_path / "s/waits").exists(), 120)
     run.kill()
     run.wait()
     assert eventually(lambda: processes_with(str(tmp_path / "s")) == []), processes_with(str(tmp_path / "s"))
