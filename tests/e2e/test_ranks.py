@@ -92,7 +92,7 @@ def test_a_rank_that_is_killed_ends_the_stage_and_a_resume_goes_on(finished, cli
     shutil.copy(finished / "toy.yaml", tmp_path)
     process, run = start(tmp_path, environment), tmp_path / "run"
     os.kill(trainers_of(run)[-1], signal.SIGKILL)
-    assert process.wait(timeout=120) == 1
+    assert process.wait(timeout=120) == 2
     text = (tmp_path / "said.txt").read_text()
     assert "stage 'base' failed: RankDied" in text
     assert "collegium resume" in text

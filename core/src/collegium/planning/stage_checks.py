@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import metadata
 from typing import Any, Protocol
 
 from collegium.component import Config
@@ -90,6 +91,11 @@ def _check_launch(node: StageNode, config: StageConfig, entry: Entry, report: Re
     owner = entry.record.distribution
     if what := config.launch_problem(node.launch):
         report((*node.path, "launch"), what, "change the stage's launch", owner)
+    needs_deepspeed = config.distributed and node.launch.strategy.startswith("zero")
+    if needs_deepspeed and not list(metadata.Distribution.discover(name="deepspeed")):
+        what = f"the strategy {node.launch.strategy} needs DeepSpeed, which is not installed"
+        fix = "DS_BUILD_OPS=0 pip install --no-build-isolation 'collegium[deepspeed]'"
+        report((*node.path, "launch"), what, fix, owner)
     if config.distributed or node.launch.strategy == "single":
         return
     if node.own_launch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -42,11 +41,6 @@ class OptimizerConfig(StageConfig):
 
     def launch_problem(self, launch: LaunchConfig) -> str | None:
         """Say why the stage cannot be launched so; None if it can."""
-        if launch.strategy.startswith("zero") and not list(metadata.Distribution.discover(name="deepspeed")):
-            return (
-                f"the strategy {launch.strategy} needs DeepSpeed, which is not installed: "
-                "DS_BUILD_OPS=0 pip install --no-build-isolation 'collegium[deepspeed]'"
-            )
         if self.adapter is not None and self.adapter.quantise != "none" and launch.strategy not in ("single", "ddp"):
             return (
                 f"adapter.quantise {self.adapter.quantise} packs weights in a form that {launch.strategy} cannot "
