@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from collegium import PluginError
@@ -41,8 +42,8 @@ class Cluster:
             self._connect(config)
 
     def _connect(self, config: RayConfig) -> None:
-        if config.address not in ("auto", "local"):
-            _require_listener(config.address)
+        if known := known_address(config.address):
+            _require_listener(known)
         local = {"num_cpus": config.local_cpus, "include_dashboard": False} if config.address == "local" else {}
         try:
             with _signals_kept():
@@ -87,6 +88,21 @@ def _signals_kept() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def known_address(address: str) -> str:
+    """Return the HOST:PORT that Ray would connect to, as far as it is known beforehand; empty if it is not.
+
+    ``auto`` is what RAY_ADDRESS says, else what a cluster that was started on this machine left in a file; that cluster
+    may be gone, and Ray would then wait for it without end.
+    """
+    if address == "local":
+        return ""
+    if address != "auto":
+        return address
+    file = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
+    named = os.environ.get("RAY_ADDRESS", "") or (file.read_text(encoding="utf-8") if file.is_file() else "")
+    return named.strip() if ":" in named and "://" not in named else ""
 
 
 def _require_listener(address: str) -> None:
