@@ -224,3 +224,16 @@ def test_the_handshake_refuses_another_temperature():
     batch = collate([[2]] * 8, made, [Sample(Task(str(i), "")) for i in range(8)], [], pad_id=0)
     with pytest.raises(EngineError, match="disagree"):
         check_handshake(policy, batch, tolerance=0.05)
+
+
+def test_a_token_that_a_teacher_never_gives_leaves_its_kl_finite():
+    from collegium.training.divergence import MAX_LOG_RATIO
+
+    batch = rollouts(toy_model())
+    batch.old = torch.where(batch.completion_mask, -1.0, 0.0)
+    batch.teacher = torch.where(batch.completion_mask, -1.0, 0.0)
+    batch.teachers = ["a"] * len(batch)
+    row, token = batch.completion_mask.nonzero()[0].tolist()
+    batch.teacher[row, token] = float("-inf")
+    found = teacher_metrics(batch, ["a"])
+    assert found["kl"] == found["kl/a"] == pytest.approx(MAX_LOG_RATIO / int(batch.completion_mask.sum()))

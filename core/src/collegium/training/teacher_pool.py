@@ -17,7 +17,9 @@ from collegium.kinds.teacher import Teacher
 from collegium.training.batch import RolloutBatch, deal
 from collegium.training.context import StageContext
 from collegium.training.distributed import world
+from collegium.training.divergence import MAX_LOG_RATIO
 from collegium.training.routing import route_batch
+from collegium.training.streams import require
 from collegium.training.tokenizers import TokenizerIdentity
 
 ELSEWHERE = torch.empty(0, 0)
@@ -147,11 +149,14 @@ class TeacherPool:
 
 
 def teacher_metrics(batch: RolloutBatch, names: Collection[str]) -> dict[str, float]:
-    """Return each teacher's share of the rows and of the trained tokens, and the sampled estimate of its reverse KL."""
+    """Return each teacher's share of the rows and of the trained tokens, and the sampled estimate of its reverse KL.
+
+    A token's log-ratio counts as at most `MAX_LOG_RATIO` nats: one that a teacher never gives would be infinite.
+    """
     metrics: dict[str, float] = {}
     lengths = batch.completion_lengths
     if batch.teacher is not None and batch.old is not None:
-        metrics["kl"] = float((batch.old - batch.teacher)[batch.completion_mask].mean())
+        metrics["kl"] = float(_gap(batch)[batch.completion_mask].mean())
     for name in sorted(names):
         rows = torch.tensor([teacher == name for teacher in batch.teachers])
         if not bool(rows.any()):
@@ -159,6 +164,11 @@ def teacher_metrics(batch: RolloutBatch, names: Collection[str]) -> dict[str, fl
         metrics[f"share/rows/{name}"] = float(rows.float().mean())
         metrics[f"share/tokens/{name}"] = float(lengths[rows].sum() / lengths.sum())
         if batch.teacher is not None and batch.old is not None:
-            gap = (batch.old - batch.teacher)[rows][batch.completion_mask[rows]]
-            metrics[f"kl/{name}"] = float(gap.mean())
+            metrics[f"kl/{name}"] = float(_gap(batch)[rows][batch.completion_mask[rows]].mean())
     return metrics
+
+
+def _gap(batch: RolloutBatch) -> Tensor:
+    """Return the log-ratio of policy to teacher at every token, ``[B, T]``, at most `MAX_LOG_RATIO`."""
+    gap = require(batch, "old", "metrics") - require(batch, "teacher", "metrics")
+    return gap.clamp(max=MAX_LOG_RATIO)

@@ -17,7 +17,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from collegium import Loss
-from collegium.training.divergence import exact_reverse_kl, k1, topk_reverse_kl
+from collegium.training.divergence import MAX_LOG_RATIO, exact_reverse_kl, k1, topk_reverse_kl
 from collegium.training.logprobs import scatter_to_tokens
 from collegium.training.streams import LossOutput, TokenStreams, require
 from collegium.training.surrogate import windowed_importance
@@ -88,4 +88,4 @@ def sampled_kl(streams: TokenStreams) -> dict[str, Tensor]:
     """Return k1 to the teacher as a statistic: beside the exact KL it shows how noisy the sampled one is."""
     if streams.teacher is None:
         return {}
-    return {"sampled_kl": k1(streams.current, streams.teacher).detach()}
+    return {"sampled_kl": k1(streams.current, streams.teacher).detach().clamp(max=MAX_LOG_RATIO)}
