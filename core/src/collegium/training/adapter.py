@@ -166,9 +166,19 @@ def quantise(model: PreTrainedModel, linear: dict[str, nn.Module], compute_dtype
         small.weight = Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4", module=small)
         small.bias = layer.bias
         made[name] = small.to(layer.weight.device)  # which makes the four bits
+        _stay_in_training_mode(made[name])
         parent, _, attribute = name.rpartition(".")
         setattr(model.get_submodule(parent), attribute, made[name])
     return made
+
+
+def _stay_in_training_mode(layer: nn.Module) -> None:
+    """Keep a four-bit layer from the kernel for evaluation, which rounds otherwise than the backward pass expects.
+
+    Such a layer has no dropout, nor anything else that the mode is for.
+    """
+    layer.train()
+    layer.train = lambda *_: layer  # type: ignore[method-assign]
 
 
 def dequantised(layer: Any) -> Tensor:
