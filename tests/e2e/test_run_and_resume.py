@@ -86,6 +86,17 @@ def test_changing_one_teacher_reruns_it_and_the_student_and_nothing_else(finishe
     assert difference["changes"] == ["recipe: stages.teacher.per.copy.lr: absent -> 0.002"]
 
 
+def test_a_teacher_from_outside_has_its_score_in_the_report(finished, cli):
+    teacher = "stages.student.teachers.copy={use: checkpoint, path: run/stages/teacher-copy/model}"
+    done = cli("run", "toy.yaml", teacher, "--out", "outside", "--store", "store", cwd=finished)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (
+        json.loads((finished / run / "report.json").read_text())["domains"]["copy"] for run in ("outside", "run")
+    )
+    assert ours["teacher"] == theirs["teacher"]
+    assert ours["teacher"] is not None
+
+
 def test_evaluating_a_model_again_gives_the_reported_scores(finished, cli):
     done = cli("eval", "run/stages/student/model", "--recipe", "toy.yaml", "--json", cwd=finished)
     assert done.returncode == 0, done.stderr

@@ -71,19 +71,31 @@ def _domain(plan: Plan, domain: str, statuses: dict[str, dict[str, Any]]) -> dic
     row["start"], row["student"] = scores.get(start_id), scores.get(student.id)
     tasks = statuses[student.id].get("metrics", {}).get(f"evaluation/tasks/{domain}")
     row["tasks"] = None if tasks is None else int(tasks)
-    row["teacher"] = _teacher_score(student, domain, scores, row["start"])
+    components = statuses[student.id].get("teacher_scores", {})
+    own = {name: found[domain] for name, found in components.items() if domain in found}
+    row["teacher"] = _teacher_score(student, domain, scores, own, row["start"])
     row["headroom_captured"] = headroom_captured(row["start"], row["teacher"], row["student"])
     return row
 
 
-def _teacher_score(student: PlannedStage, domain: str, scores: dict[str, float], start: float | None) -> float | None:
-    """Return the routed teacher's score; of several, the best one's. A component's own teacher has none."""
+def _teacher_score(
+    student: PlannedStage, domain: str, scores: dict[str, float], own: dict[str, float], start: float | None
+) -> float | None:
+    """Return the routed teacher's score; of several, the best one's.
+
+    Args:
+        student: The stage that has the teachers.
+        domain: The domain.
+        scores: Stage to its score on the domain.
+        own: The same for teachers that are components, by name, of those that the admission gate could evaluate.
+        start: That of the model that the student starts from.
+    """
     route = student.routes.get(domain, [])
     names = [route] if isinstance(route, str) else list(route)
     found = []
     for name in names:
         teacher = student.teachers[name]
-        score = start if teacher == "self" else scores.get(teacher) if isinstance(teacher, str) else None
+        score = start if teacher == "self" else scores.get(teacher) if isinstance(teacher, str) else own.get(name)
         if score is not None:
             found.append(score)
     return max(found, default=None)

@@ -51,6 +51,7 @@ class Runner:
         self.trackers = Trackers(plan)
         self.executor: Executor = plan.registry.build("executor", plan.executor.use, plan.executor.options)
         self.scores: dict[str, dict[str, float]] = {}
+        self._teacher_scores: dict[str, dict[str, dict[str, float]]] = {}
         self._guard = threading.Lock()
 
     def run(self, *, resumed: bool = False) -> dict[str, Any]:
@@ -154,6 +155,9 @@ class Runner:
             start |= self.scores.get(source.source, {})
         where = self.plan.loaded.sources.locate((*stage.node.path, "teachers"))
         admit_teachers(stage, start, scores, self.plan.recipe.admission, where)
+        self._teacher_scores[stage.id] = {
+            name: found for name, found in scores.items() if not isinstance(stage.teachers[name], str)
+        }
 
     def _evaluate(self, stage: PlannedStage, job: StageJob, model: str, domain: str) -> dict[str, float]:
         """Evaluate a model that no stage made on one domain; its score is remembered by the model's content."""
@@ -265,6 +269,7 @@ class Runner:
                 "inputs": sorted({source for sources in stage.node.inputs.values() for source in sources}),
                 "metrics": outcome["metrics"],
                 "scores": self.scores.get(stage.id, {}),
+                "teacher_scores": self._teacher_scores.get(stage.id, {}),
                 "rollouts": outcome["rollouts"],
                 "tokens_generated": outcome["tokens_generated"],
             },
