@@ -23,10 +23,13 @@ class Task:
 
     Args:
         id: Unique within its task source; split-stable.
-        prompt: Plain text (used as is), or chat messages (rendered by the student's chat template).
+        prompt: Plain text (used as is), or chat messages (rendered by the student's chat template; a last message of
+            the assistant begins its answer and is read, never trained).
         reference: The gold answer as text, where there is one.
         data: What the verifier reads besides the reference, such as ``{"tests": [...]}``. JSON-serialisable.
         domain: The recipe's name for the domain; the core fills it in.
+        mode: How it shall be answered, where a model has several ways, such as ``"think"``; the prompt says it too.
+        images: Pictures that the prompt shows, as PNG files in memory; the prompt has the model's placeholder for each.
     """
 
     id: str
@@ -34,6 +37,8 @@ class Task:
     reference: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     domain: str = ""
+    mode: str = ""
+    images: tuple[bytes, ...] = ()
 
     @property
     def prompt_text(self) -> str:

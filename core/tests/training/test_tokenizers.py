@@ -102,3 +102,27 @@ def test_end_of_sequence_and_chat_template_count():
         one.difference(replace(one, special={**one.special, "eos_token": "a"})) or ""
     )
     assert "chat templates differ" in (one.difference(replace(one, chat_template=TEMPLATE)) or "")
+
+
+def test_a_text_that_is_a_token_of_its_own_stays_one_through_a_file(tmp_path: Path):
+    spec = TokenizerSpec(characters="abc>", tokens=("<think>",), chat_template=TEMPLATE)
+    tokenizer = build_tokenizer(spec)
+    tokenizer.save_pretrained(str(tmp_path))
+    read = AutoTokenizer.from_pretrained(str(tmp_path))
+    for each in (tokenizer, read):
+        assert encode_prompt(each, "a<think>b") == [2, 6, 3]
+        assert decode_completion(each, encode_completion(each, "<think>c"), frozenset({1})) == "<think>c"
+    assert TokenizerIdentity.of(tokenizer).difference(TokenizerIdentity.of(read)) is None
+
+
+def test_a_token_that_the_alphabet_has_already_is_refused():
+    with pytest.raises(DataError, match="which the tokenizer has already"):
+        build_tokenizer(TokenizerSpec(characters="abc", tokens=("a",)))
+
+
+def test_a_last_message_of_the_assistant_begins_its_answer():
+    tokenizer = build_tokenizer(TokenizerSpec(characters="uabc;", chat_template=TEMPLATE))
+    asked = ({"role": "user", "content": "b"},)
+    begun = (*asked, {"role": "assistant", "content": "c"})
+    assert tokenizer.decode(encode_prompt(tokenizer, asked)) == "ub;a"
+    assert tokenizer.decode(encode_prompt(tokenizer, begun)) == "ub;ac"

@@ -35,12 +35,17 @@ class Generation:
         logprobs: Behaviour log-prob of each sampled id, in nats, under the distribution that was sampled from.
         finish_reason: ``"stop"`` or ``"length"``.
         weight_version: The optimizer step whose weights generated it.
+        sampled: Which of the ids the model sampled; the others came from an environment, are read and never trained,
+            and have log-prob 0. None: all of them.
+        kept: Of each token, the ids that truncation (`top_p`) kept when it was sampled; None where nothing was cut.
     """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     finish_reason: FinishReason
     weight_version: int
+    sampled: tuple[bool, ...] | None = None
+    kept: tuple[tuple[int, ...], ...] | None = None
 
 
 class Engine(Configurable):

@@ -20,6 +20,10 @@ class TokenizerSpec(Config):
 
     characters: str = PRINTABLE_ASCII
     """The alphabet: printable ASCII and newline. A character outside it is an error wherever text is encoded."""
+    tokens: tuple[str, ...] = ()
+    """Texts that are one token each beside the characters, such as ``<think>`` or ``<|user|>``."""
+    chat_template: str | None = None
+    """Jinja template that renders chat messages; default: that of `path`, or none."""
     path: str | None = None
     """A `tokenizer.json`, a folder or a hub name to take the tokenizer from, instead of `characters`."""
     eos_token: str = "<eos>"

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from collegium.errors import DataError, PolicyError
@@ -30,6 +30,19 @@ def build_tokenizer(spec: TokenizerSpec) -> PreTrainedTokenizerBase:
     Raises:
         DataError: If its file is missing or is not a tokenizer, or its alphabet repeats a character.
     """
+    tokenizer = _base_tokenizer(spec)
+    if known := [token for token in spec.tokens if token in tokenizer.get_vocab()]:
+        raise DataError(
+            f"tokenizer.tokens names {', '.join(map(repr, known))}, which the tokenizer has already",
+            fix="list each token once, and none of one character",
+        )
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in spec.tokens])
+    if spec.chat_template is not None:
+        tokenizer.chat_template = spec.chat_template
+    return tokenizer
+
+
+def _base_tokenizer(spec: TokenizerSpec) -> PreTrainedTokenizerBase:
     if spec.path is None:
         return character_tokenizer(spec.characters, spec.eos_token, spec.pad_token)
     try:
@@ -70,6 +83,8 @@ def character_tokenizer(characters: str, eos_token: str = "<eos>", pad_token: st
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
     """Return a prompt's ids: text as it stands, messages by the chat template up to the assistant's turn.
 
+    A last message of the assistant is the beginning of its answer: it is read, and the completion goes on from it.
+
     Raises:
         DataError: If the text cannot be encoded, or messages meet a tokenizer without a chat template.
     """
@@ -81,7 +96,10 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[in
             fix="give the tokenizer a chat template, or let the task source write plain text",
         )
     turns = [{"role": turn["role"], "content": turn["content"]} for turn in prompt]
-    text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    begun = turns[-1]["role"] == "assistant"
+    text = tokenizer.apply_chat_template(
+        turns, add_generation_prompt=not begun, continue_final_message=begun, tokenize=False
+    )
     return _encode(tokenizer, str(text), special=False)
 
 
