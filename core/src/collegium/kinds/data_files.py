@@ -1,4 +1,4 @@
-"""Data files of task sources: where the real data lies, and JSON Lines read so that a bad line is named."""
+"""Data files: where the real data lies, and JSON Lines read so that a bad line is named."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Annotated, Any, TextIO, TypeAlias, cast
+
+from pydantic import BeforeValidator
 
 from collegium.errors import DataError
 
 VARIABLE = "COLLEGIUM_DATA"
 """Environment variable that names the folder of real data."""
+PREFIX = f"${VARIABLE}/"
+"""What a file's name begins with in a recipe if it lies in that folder."""
+
+DataFiles: TypeAlias = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+"""An option that names one data file or several; see `locate` for their names."""
 
 
 def find_data_folder(files: Sequence[str]) -> Path | None:
@@ -27,6 +34,27 @@ def find_data_folder(files: Sequence[str]) -> Path | None:
     here = Path.cwd()
     candidates = (base.parent / "shared" / "data" for base in (here, *here.parents))
     return next((folder for folder in candidates if all((folder / name).is_file() for name in files)), None)
+
+
+def locate(name: str) -> Path:
+    """Return the file that an option names: ``$COLLEGIUM_DATA/FILE`` lies in the folder of real data.
+
+    That folder is found also where the variable is not set (`find_data_folder`), so that a recipe names no machine's
+    path. Any other name is a path from the current directory.
+
+    Raises:
+        DataError: If the folder of real data is not found.
+    """
+    if not name.startswith(PREFIX):
+        return Path(name)
+    file = name.removeprefix(PREFIX)
+    folder = find_data_folder((file,))
+    if folder is None:
+        raise DataError(
+            f"{name!r}: {VARIABLE} is not set, and no shared/data near {str(Path.cwd())!r} holds {file!r}",
+            fix=f"set {VARIABLE} to the folder of real data",
+        )
+    return folder / file
 
 
 def read_json_lines(path: Path, *, owner: str) -> Iterator[tuple[int, dict[str, Any]]]:

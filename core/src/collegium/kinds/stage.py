@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from collegium.launch_config import LaunchConfig
     from collegium.training.context import StageContext
 
-Edge = Literal["init_from", "generate_from", "teachers", "reference", "average_of", "data_from", "reward_models"]
-"""How one stage feeds another: weights, rollouts become data, live teachers, KL reference, weights averaged, data, and
-models that a reward source scores with (any stage that names a reward source may have this one)."""
+Edge = Literal[
+    "init_from", "generate_from", "teachers", "reference", "average_of", "data_from", "prompts_from", "reward_models"
+]
+"""How one stage feeds another: weights, rollouts become data, live teachers, KL reference, weights averaged, data,
+training tasks chosen by an earlier stage, and models that a reward source scores with (any stage that names a reward
+source may have this one)."""
 
 Artifact = Literal["model", "data", "reward_model", "report"]
 

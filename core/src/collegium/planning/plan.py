@@ -31,6 +31,7 @@ TAKES: Mapping[Edge, tuple[Artifact, ...]] = {
     "init_from": ("model", "reward_model"),
     "average_of": ("model", "reward_model"),
     "data_from": ("data",),
+    "prompts_from": ("data",),
     "reward_models": ("model", "reward_model"),
 }
 """What each edge can take; the edges that are not here take models."""
@@ -162,15 +163,19 @@ class _Planner:
             path = ("domains", name)
             task = self.resolver.use("task", domain.task, (*path, "task"))
             verifier = self.resolver.use("verifier", domain.verifier, (*path, "verifier"))
-            if task is None or verifier is None:
+            asked = domain.environment
+            environment = asked and self.resolver.use("environment", asked, (*path, "environment"))
+            if task is None or verifier is None or (asked is not None and environment is None):
                 continue
-            specs[name] = DomainSpec(name=name, task=task, verifier=verifier)
-            entries[name] = [self.resolver.used[f"task:{task.use}"], self.resolver.used[f"verifier:{verifier.use}"]]
-            digests[name] = self._task_files(name, task, verifier)
+            specs[name] = DomainSpec(name=name, task=task, verifier=verifier, environment=environment)
+            used = [("task", task), ("verifier", verifier), *([("environment", environment)] if environment else [])]
+            entries[name] = [self.resolver.used[f"{kind}:{use.use}"] for kind, use in used]
+            digests[name] = self._task_files(specs[name])
         return specs, digests, entries
 
-    def _task_files(self, name: str, task: Use, verifier: Use) -> dict[str, str]:
-        """Digest a domain's data files, and check that the verifier is the one that its tasks carry fields for."""
+    def _task_files(self, domain: DomainSpec) -> dict[str, str]:
+        """Digest a domain's data files, and check that verifier and environment are those that its tasks are for."""
+        name, task, verifier = domain.name, domain.task, domain.verifier
         path = ("domains", name, "task")
         entry = self.resolver.used[f"task:{task.use}"]
         owner = entry.record.distribution
@@ -182,6 +187,14 @@ class _Planner:
                     ("domains", name, "verifier"),
                     f"{verifier.use!r} cannot judge the tasks of {task.use!r}, which carry fields for {wanted!r}",
                     f"verifier: {wanted}",
+                    owner,
+                )
+            if source.environment is not None and _short(domain.environment) != source.environment:
+                self.problem(
+                    ("domains", name, "environment" if domain.environment else "task"),
+                    f"the tasks of {task.use!r} are made for the environment {source.environment!r}, found "
+                    f"{domain.environment.use if domain.environment else 'none'!r}",
+                    f"environment: {source.environment}",
                     owner,
                 )
             return {str(file): file_digest(Path(file)) for file in source.files()}
@@ -273,3 +286,8 @@ class _Planner:
                         self.problem(
                             (*stage.node.path, edge), f"{source!r} leaves a {made}, which `{edge}` cannot take"
                         )
+
+
+def _short(use: Use | None) -> str | None:
+    """Return a component's short name."""
+    return None if use is None else use.use.rpartition("/")[2]

@@ -18,7 +18,7 @@ from collegium.recipe.model import GroupEntry, StageEntry
 from collegium.recipe.problems import problems_of
 
 WEIGHT_EDGES: tuple[Edge, ...] = ("init_from", "reference")
-MANY_EDGES: tuple[Edge, ...] = ("generate_from", "average_of", "data_from", "reward_models")
+MANY_EDGES: tuple[Edge, ...] = ("generate_from", "average_of", "data_from", "prompts_from", "reward_models")
 
 
 @dataclass(slots=True)

@@ -23,6 +23,8 @@ class DomainConfig(Config):
     """Task source."""
     verifier: Annotated[Use, OfKind("verifier")]
     """Verifier of the domain's completions."""
+    environment: Annotated[Use, OfKind("environment")] | None = None
+    """What the model talks to over several turns. Default: nothing, a completion is one turn."""
 
 
 class RequirementConfig(Config):
@@ -149,6 +151,8 @@ class StageEntry(Config):
     """Models whose weights are averaged."""
     data_from: Any = None
     """Stages whose data is trained on."""
+    prompts_from: Any = None
+    """Stages whose `prompts.jsonl` names the training tasks to use; of several, all that any names."""
     reward_models: Any = None
     """Reward models that the stage's reward source scores with, in the order that it reads them."""
     teachers: dict[str, Any] | None = None

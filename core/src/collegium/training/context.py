@@ -28,6 +28,7 @@ from collegium.task import Demonstration, Sample, Split, Task
 from collegium.training.checkpoint import Checkpoints
 from collegium.training.distributed import world
 from collegium.training.journal import Journal, finite
+from collegium.training.prompt_sets import read_prompts, restrict
 from collegium.verdict import Score, Verdict
 
 logger = logging.getLogger(__name__)
@@ -149,8 +150,14 @@ class StageContext:
         return {name: self._domain(spec, evaluation=True) for name, spec in self.job.evaluate_on.items()}
 
     def tasks(self, split: Split) -> dict[str, list[Task]]:
-        """Return every domain's tasks of a split."""
-        return {name: domain.tasks(split) for name, domain in self.domains.items()}
+        """Return every domain's tasks of a split; of the training tasks, those that `prompts_from` names.
+
+        Raises:
+            DataError: If a domain has none, or `prompts_from` names none of a domain's or one that it does not have.
+        """
+        found = {name: domain.tasks(split) for name, domain in self.domains.items()}
+        folders = self.inputs("prompts_from") if split == "train" else []
+        return restrict(found, read_prompts(folders)) if folders else found
 
     def demonstrations(self) -> dict[str, list[Demonstration]]:
         """Return every domain's demonstrations; a domain may have none."""

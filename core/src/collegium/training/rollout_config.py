@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from collegium.component import Use, UseEngine, UseSampler
 from collegium.kinds.engine import SamplingParams
+from collegium.kinds.stage import Edge
 from collegium.training.optimizer_config import OptimizerConfig
 
 
 class RolloutConfig(OptimizerConfig):
     """Steps, rollouts, and how a batch of them becomes optimizer steps."""
+
+    accepts: ClassVar[frozenset[Edge]] = frozenset({"prompts_from"})
 
     steps: int = Field(default=60, ge=1)
     """Batches of rollouts."""
@@ -21,7 +24,8 @@ class RolloutConfig(OptimizerConfig):
     group: int = Field(default=8, ge=1)
     """Completions of each prompt."""
     sampling: SamplingParams = SamplingParams()
-    """How to sample them; temperature and top-p stay at 1."""
+    """How to sample them. All log-probs and entropies are of the distribution that this samples from: of the logits
+    over `temperature` (DeepSeek-R1: 1, in its last stage 0.7), with `keep_mask` over what `top_p` kept."""
     engine: UseEngine = Use(use="collegium/transformers")
     """What samples them."""
     sampler: UseSampler = Use(use="collegium/shuffled")
@@ -43,12 +47,15 @@ class RolloutConfig(OptimizerConfig):
     """Greatest mean difference, in nats, of engine's and trainer's log-probs on the first batch."""
 
     @model_validator(mode="after")
-    def _samples_the_policy_itself(self) -> RolloutConfig:
+    def _trains_what_was_sampled(self) -> RolloutConfig:
+        """Refuse sampling whose log-probs have no gradient, or are of another distribution than the trained one."""
         sampling = self.sampling
-        if sampling.temperature != 1 or sampling.top_p != 1:
+        if sampling.temperature == 0:
+            raise ValueError("sampling at temperature 0 is greedy: there is no distribution to learn; set it above 0")
+        if sampling.top_p != 1 and not sampling.keep_mask:
             raise ValueError(
-                f"sampling at temperature {sampling.temperature:g} and top_p {sampling.top_p:g}: "
-                "learning from rollouts needs both at 1, the distribution whose log-probs are trained"
+                f"sampling at top_p {sampling.top_p:g} draws from another distribution than the one that is trained: "
+                "add keep_mask: true, which trains over the ids that were kept, or set top_p: 1"
             )
         return self
 

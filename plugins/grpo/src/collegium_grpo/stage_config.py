@@ -17,7 +17,7 @@ LOSSES = ("clipped", "cispo")
 class GrpoConfig(RolloutConfig):
     """Reinforcement learning with group-relative advantages."""
 
-    accepts: ClassVar[frozenset[Edge]] = frozenset({"reference"})
+    accepts: ClassVar[frozenset[Edge]] = RolloutConfig.accepts | frozenset({"reference"})
 
     reward: UseReward = Use(use="collegium/domain-verifier")
     """What scores the rollouts."""

@@ -37,7 +37,7 @@ class PretrainingConfig(Config):
 class PpoConfig(RolloutConfig):
     """Reinforcement learning with a value function."""
 
-    accepts: ClassVar[frozenset[Edge]] = frozenset({"reference", "reward_models"})
+    accepts: ClassVar[frozenset[Edge]] = RolloutConfig.accepts | frozenset({"reference", "reward_models"})
 
     reward: UseReward = Use(use=VERIFIERS)
     """What scores the rollouts; the score goes to the last token."""
