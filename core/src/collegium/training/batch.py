@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from collegium.kinds.engine import Generation
+from collegium.kinds.engine import Generation, SamplingParams
 from collegium.task import Sample
+from collegium.training.kept_sets import KeptSets
 from collegium.verdict import Score, Verdict
 
 NO_REWARD = float("nan")
+PLAIN = SamplingParams()
 
 
 @dataclass(slots=True)
@@ -44,6 +46,9 @@ class RolloutBatch:
         teachers: Teacher name of each row; empty where none was routed, or several.
         teacher_hidden: Per row ``[N_b, D_teacher]``, the teacher's states that predict the trained tokens.
         teacher_heads: Teacher name to LM head ``[V, D_teacher]``.
+        temperature: What the logits were divided by when the tokens were sampled; every log-prob is of that
+            distribution.
+        kept: Per row, the ids that truncation kept for each trained token; every log-prob is over these alone.
     """
 
     token_ids: Tensor
@@ -64,6 +69,8 @@ class RolloutBatch:
     teachers: list[str] = field(default_factory=list)
     teacher_hidden: list[Tensor] | None = None
     teacher_heads: dict[str, Tensor] = field(default_factory=dict)
+    temperature: float = 1.0
+    kept: list[KeptSets] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -74,9 +81,19 @@ class RolloutBatch:
         return [sample.domain for sample in self.samples]
 
     @property
+    def images(self) -> list[tuple[bytes, ...]]:
+        """The pictures of each row, which its task has: they go where the row goes."""
+        return [sample.task.images for sample in self.samples]
+
+    @property
     def completion_lengths(self) -> Tensor:
         """Trained tokens of each row, ``[B]`` int64."""
         return self.completion_mask.sum(dim=1)
+
+    @property
+    def kept_sets(self) -> KeptSets | None:
+        """What truncation kept for each trained token of the batch, in row-major mask order; None for everything."""
+        return None if self.kept is None else KeptSets.joined(self.kept)
 
     def select(self, rows: Sequence[int]) -> RolloutBatch:
         """Return the given rows, in that order, cut to their longest; tensors are copies."""
@@ -101,7 +118,8 @@ class RolloutBatch:
 
         tensors: dict[str, Any] = {name: move(getattr(self, name)) for name in (*_TOKEN_FIELDS, *_ROW_FIELDS)}
         hidden = None if self.teacher_hidden is None else [states.to(device) for states in self.teacher_hidden]
-        return replace(self, **tensors, teacher_hidden=hidden)
+        kept = None if self.kept is None else [sets.to(device) for sets in self.kept]
+        return replace(self, **tensors, teacher_hidden=hidden, kept=kept)
 
 
 _TOKEN_FIELDS = (
@@ -116,7 +134,7 @@ _TOKEN_FIELDS = (
     "token_weights",
 )
 _ROW_FIELDS = ("rewards", "groups", "truncated", "weight_versions")
-_LIST_FIELDS = ("samples", "verdicts", "teachers", "teacher_hidden")
+_LIST_FIELDS = ("samples", "verdicts", "teachers", "teacher_hidden", "kept")
 
 
 def collate(
@@ -125,6 +143,7 @@ def collate(
     samples: Sequence[Sample],
     verdicts: Sequence[Verdict],
     pad_id: int,
+    sampling: SamplingParams = PLAIN,
 ) -> RolloutBatch:
     """Lay prompts and their generations out as one right-padded batch.
 
@@ -134,6 +153,10 @@ def collate(
         samples: The light samples; their `group` becomes `groups`.
         verdicts: One per sample, or empty.
         pad_id: Fills the rest of a row.
+        sampling: How they were sampled; its temperature and mask belong to the batch's log-probs.
+
+    Raises:
+        EngineError: If the sampling's mask shall be kept, and a generation does not have it.
     """
     count = len(prompts)
     width = max(len(prompt) + len(made.token_ids) for prompt, made in zip(prompts, generations, strict=True))
@@ -145,7 +168,7 @@ def collate(
         start, end = len(prompt), len(prompt) + len(made.token_ids)
         token_ids[row, :end] = torch.tensor([*prompt, *made.token_ids], dtype=torch.long)
         attention_mask[row, :end] = True
-        completion_mask[row, start:end] = True
+        completion_mask[row, start:end] = True if made.sampled is None else torch.tensor(made.sampled)
         behaviour[row, start:end] = torch.tensor(made.logprobs, dtype=torch.float32)
     return RolloutBatch(
         token_ids=token_ids,
@@ -158,6 +181,8 @@ def collate(
         truncated=torch.tensor([made.finish_reason == "length" for made in generations], dtype=torch.bool),
         weight_versions=torch.tensor([made.weight_version for made in generations], dtype=torch.long),
         behaviour=behaviour,
+        temperature=sampling.temperature,
+        kept=[KeptSets.of(made) for made in generations] if sampling.keep_mask else None,
     )
 
 

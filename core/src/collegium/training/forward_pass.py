@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from collegium.training.distributed import world
+from collegium.training.kept_sets import KeptSets
 from collegium.training.logprobs import token_logprobs
+from collegium.training.vision import Pictures, features_of, model_inputs
 
 Reader: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """Last hidden states ``[B, T, D]``, LM head ``[V, D]`` and its bias ``[V]`` to a tensor."""
@@ -31,17 +34,29 @@ class ForwardPass(nn.Module):
         self.head = head
         self.precision: torch.dtype | None = None
         """The precision of the layers, where it is not that of the weights."""
+        self.blank: Tensor | None = None
+        """A picture ``[1, C, H, W]`` that ranks whose rows have none look at, for the others put weights together."""
 
     def forward(
-        self, reader: Reader, tokens: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None = None
+        self,
+        reader: Reader,
+        tokens: Tensor,
+        attention_mask: Tensor | None,
+        position_ids: Tensor | None = None,
+        pictures: Pictures | None = None,
     ) -> Tensor:
         """Return what the reader makes of the last hidden states."""
         with torch.autocast(tokens.device.type, dtype=self.precision, enabled=self.precision is not None):
             output = self.model.base_model(
-                input_ids=tokens, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
+                **model_inputs(self.model, tokens, pictures),
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                use_cache=False,
             )
+            hidden = output.last_hidden_state
+            if self.blank is not None and pictures is None and world().size > 1:
+                hidden = hidden + 0.0 * features_of(self.model, self.blank.to(tokens.device)).sum()
         head, bias = self.head()
-        hidden = output.last_hidden_state
         return reader(hidden, head if self.precision is None else head.to(hidden.dtype), bias)
 
 
@@ -74,6 +89,8 @@ def predicting(trained: Tensor, reader: Reader) -> Reader:
     return lambda hidden, head, bias: reader(hidden[:, :-1][trained[:, 1:]], head, bias)
 
 
-def logprobs_of(targets: Tensor) -> Reader:
-    """Return a reader of the targets' log-probs."""
-    return lambda states, head, bias: token_logprobs(states, head, targets, bias=bias)[0]
+def logprobs_of(targets: Tensor, temperature: float = 1.0, kept: KeptSets | None = None) -> Reader:
+    """Return a reader of the targets' log-probs; the arguments are those of `token_logprobs`."""
+    return lambda states, head, bias: token_logprobs(
+        states, head, targets, temperature=temperature, bias=bias, kept=kept
+    )[0]

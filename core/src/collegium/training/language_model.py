@@ -6,17 +6,26 @@ Shapes: ``B`` sequences, ``T`` tokens, ``N`` trained tokens in row-major mask or
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from collegium.errors import PolicyError
 from collegium.model_files import check_model_folder, is_local
+from collegium.task import Task
 from collegium.training.batch import RolloutBatch
 from collegium.training.forward_pass import (
     ForwardPass,
@@ -30,7 +39,8 @@ from collegium.training.forward_pass import (
 from collegium.training.logprobs import scatter_to_tokens
 from collegium.training.packing_probe import keeps_apart
 from collegium.training.shared_prompts import share_prompts
-from collegium.training.tokenizers import TokenizerIdentity, end_of_sequence
+from collegium.training.tokenizers import TokenizerIdentity, encode_prompt, end_of_sequence
+from collegium.training.vision import Pictures, Vision, refuse_pictures
 
 if TYPE_CHECKING:
     from collegium.training.adapter import Adapter
@@ -45,14 +55,20 @@ class LanguageModel:
     """A causal language model and its tokenizer.
 
     Args:
-        model: A `transformers` causal language model.
+        model: A `transformers` causal language model, or one of text and pictures.
         tokenizer: Its tokenizer.
+        vision: What it makes of pictures; None for a model of text alone.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, vision: Vision | None = None
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
-        self.forward_module: nn.Module = ForwardPass(model, lambda: (self.head, self.head_bias))
+        self.vision = vision
+        forward = ForwardPass(model, lambda: (self.head, self.head_bias))
+        forward.blank = None if vision is None else vision.blank.pixels[None]
+        self.forward_module: nn.Module = forward
         """What runs a forward pass; training replaces it by its distributed wrapper."""
         self.compute_dtype: torch.dtype = model.dtype
         """The precision of the layers' numbers, and so of attention masks."""
@@ -66,7 +82,9 @@ class LanguageModel:
     def load(
         cls, path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | str = torch.float32
     ) -> LanguageModel:
-        """Load a model and its tokenizer from a folder or a hub name, in evaluation mode.
+        """Load a model and its tokenizer, and its processor of pictures, from a folder or a hub name.
+
+        It is in evaluation mode.
 
         Args:
             path: Folder or hub name.
@@ -74,13 +92,15 @@ class LanguageModel:
             dtype: Their precision; ``"auto"`` keeps the checkpoint's.
 
         Raises:
-            PolicyError: If the folder is not a checkpoint, or its logits are not a linear map of its hidden states.
+            PolicyError: If the folder is not a checkpoint, or its logits are not a linear map of its hidden states, or
+                it reads pictures in a way of its own.
         """
         if is_local(str(path)):
             check_model_folder(path)
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(path))
-            found: Any = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype, output_loading_info=True)
+            config = AutoConfig.from_pretrained(str(path))
+            found: Any = model_class(config).from_pretrained(str(path), dtype=dtype, output_loading_info=True)
         except Exception as error:
             raise PolicyError(
                 f"model {str(path)!r} cannot be loaded: {type(error).__name__}: {error}",
@@ -93,7 +113,8 @@ class LanguageModel:
                 fix="give the checkpoint of a causal language model; a reward model is none",
             )
         model.eval()
-        loaded = cls(model, tokenizer).to(device)
+        vision = Vision.load(path, config) if reads_pictures(config) else None
+        loaded = cls(model, tokenizer, vision).to(device)
         loaded.check_head()
         return loaded
 
@@ -132,7 +153,13 @@ class LanguageModel:
     @property
     def context_length(self) -> int | None:
         """The most tokens of a sequence; None where the architecture does not say."""
-        return getattr(self.model.config, "max_position_embeddings", None)
+        return getattr(self.text_config, "max_position_embeddings", None)
+
+    @property
+    def text_config(self) -> PretrainedConfig:
+        """The configuration of the part that reads text."""
+        config: PretrainedConfig = self.model.config.get_text_config(decoder=True)
+        return config
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -150,8 +177,26 @@ class LanguageModel:
         """Iterate over the weights."""
         return self.model.parameters()
 
+    def prompt_ids(self, task: Task) -> list[int]:
+        """Return a task's prompt as the model reads it: each picture's placeholder as often as it has tokens.
+
+        Raises:
+            DataError: If the prompt cannot be encoded, or has more or fewer placeholders than pictures.
+            PolicyError: If there are pictures and the model reads text alone.
+        """
+        ids = encode_prompt(self.tokenizer, task.prompt)
+        if self.vision is None:
+            refuse_pictures([task.images], f"the model (a {type(self.model).__name__})")
+            return ids
+        return self.vision.expanded(ids, task.images, task.id)[0]
+
     def read(
-        self, reader: Reader, tokens: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None = None
+        self,
+        reader: Reader,
+        tokens: Tensor,
+        attention_mask: Tensor | None,
+        position_ids: Tensor | None = None,
+        pictures: Pictures | None = None,
     ) -> Tensor:
         """Run a forward pass and return what a reader makes of its last hidden states and the head.
 
@@ -160,8 +205,9 @@ class LanguageModel:
             tokens: ``[B, T]`` int64.
             attention_mask: ``[B, T]`` (1 = real), or ``[B, 1, T, T]`` additive, or None for no padding.
             position_ids: ``[B, T]``; default: counted from the row's start.
+            pictures: The rows' pictures, if there are any.
         """
-        found: Tensor = self.forward_module(reader, tokens, attention_mask, position_ids)
+        found: Tensor = self.forward_module(reader, tokens, attention_mask, position_ids, pictures)
         return found
 
     def idle(self) -> Tensor:
@@ -183,7 +229,7 @@ class LanguageModel:
         It cannot where attention takes no mask, a layer has a memory besides attention, positions are counted from
         the row's start, or a window would be shorter. What the configuration does not say is tried out, once.
         """
-        config = self.model.config
+        config = self.text_config
         windows = [getattr(config, name, None) for name in ("sliding_window", "window_size", "attention_window")]
         layers = set(getattr(config, "layer_types", None) or ["full_attention"])
         return (
@@ -210,22 +256,37 @@ class LanguageModel:
             batch: The sequences.
             reader: Gets the states that predict the trained tokens ``[N, D]``, the head and its bias.
         """
+        pictures = self._pictures(batch.token_ids, batch.images)
         packs = self.can_pack(batch.token_ids.shape[1])
         shared = share_prompts(batch, self.width) if packs else None
         if shared is not None:
             flat, mask = shared.predictors, shared.attention_mask(self.compute_dtype)
             return self.read(
                 lambda hidden, head, bias: reader(hidden.flatten(0, 1)[flat], head, bias),
-                shared.token_ids, mask, shared.position_ids,
+                shared.token_ids, mask, shared.position_ids, self._pictures(shared.token_ids, shared.images),
             )  # fmt: skip
-        return self.read(predicting(batch.completion_mask, reader), batch.token_ids, batch.attention_mask.long())
+        return self.read(
+            predicting(batch.completion_mask, reader), batch.token_ids, batch.attention_mask.long(), pictures=pictures
+        )
+
+    def _pictures(self, tokens: Tensor, images: Sequence[Sequence[bytes]]) -> Pictures | None:
+        """Return the pictures of rows ``[B, T]``, whose prompts begin them."""
+        if self.vision is None:
+            refuse_pictures(images, f"the model that scores (a {type(self.model).__name__})")
+            return None
+        return self.vision.leading(tokens, images)
 
     def predicting_states(self, batch: RolloutBatch) -> Tensor:
         """Return the states that predict the batch's trained tokens, ``[N, D]``."""
         return self.read_completions(batch, states_alone)
 
     def trained_logprobs(
-        self, tokens: Tensor, attention_mask: Tensor, position_ids: Tensor | None, trained: Tensor
+        self,
+        tokens: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor | None,
+        trained: Tensor,
+        pictures: Pictures | None = None,
     ) -> Tensor:
         """Return the log-probs of some tokens, ``[N]`` float32, with their gradient.
 
@@ -234,25 +295,31 @@ class LanguageModel:
             attention_mask: As for `read`.
             position_ids: As for `read`.
             trained: ``[B, T]`` bool, which tokens; none of them the first of its row.
+            pictures: As for `read`.
         """
         targets = tokens[trained]
-        return self.read(predicting(trained, logprobs_of(targets)), tokens, attention_mask, position_ids)
+        return self.read(predicting(trained, logprobs_of(targets)), tokens, attention_mask, position_ids, pictures)
 
     def completion_logprobs(self, batch: RolloutBatch) -> Tensor:
-        """Return the log-prob of each trained token, ``[N]`` float32, with its gradient if there is one."""
-        return self.read_completions(batch, logprobs_of(batch.token_ids[batch.completion_mask]))
+        """Return the log-prob of each trained token, ``[N]`` float32, with its gradient if there is one.
+
+        The distribution is the one that the batch says its tokens were sampled from: its temperature and kept ids.
+        """
+        targets = batch.token_ids[batch.completion_mask]
+        return self.read_completions(batch, logprobs_of(targets, batch.temperature, batch.kept_sets))
 
     def logprobs(self, batch: RolloutBatch) -> Tensor:
         """Return the log-prob of each trained token, ``[B, T]`` float32, zero elsewhere."""
         return scatter_to_tokens(self.completion_logprobs(batch), batch.completion_mask)
 
     def check_head(self) -> None:
-        """Check that logits are the head applied to the last hidden state.
+        """Check that logits are the head applied to the last hidden state, behind a picture too.
 
         Raises:
-            PolicyError: If the architecture scales or caps its logits, which chunked log-probs would miss.
+            PolicyError: If the architecture scales or caps its logits, which chunked log-probs would miss, or does more
+                with pictures than put their features in the place of their tokens.
         """
-        found = {name: getattr(self.model.config, name, None) for name in LOGIT_OPTIONS}
+        found = {name: getattr(self.text_config, name, None) for name in LOGIT_OPTIONS}
         changed = {name: value for name, value in found.items() if value not in (None, 1, 1.0)}
         tokens = torch.arange(min(len(self.head), 8), device=self.device)[None]
         with torch.no_grad():
@@ -264,6 +331,8 @@ class LanguageModel:
                 f"{changed or 'they differ from the head applied to the last hidden state'}",
                 fix="use an architecture with a plain LM head",
             )
+        if self.vision is not None:
+            check_vision(self, self.vision)
 
     def save(self, path: str | Path, weights: dict[str, Tensor] | None = None) -> None:
         """Write model and tokenizer to a folder that `load` and `from_pretrained` read; an adapter is merged.
@@ -279,7 +348,7 @@ class LanguageModel:
             kept = set(own if self.adapter is None else map(self.adapter.plain_name, own))
             weights = {name: weight for name, weight in weights.items() if name in kept}
         self.model.save_pretrained(str(path), state_dict=weights)
-        self.tokenizer.save_pretrained(str(path))
+        (self.tokenizer if self.vision is None else self.vision.processor).save_pretrained(str(path))
 
     # Whole weights, for engines, references and files
 
@@ -329,9 +398,50 @@ class LanguageModel:
 
     def replica(self) -> LanguageModel:
         """Return a frozen plain model of the same architecture on the same device, its weights yet to be loaded."""
-        make: Any = AutoModelForCausalLM.from_config
+        make: Any = model_class(self.model.config).from_config
         model = make(copy.deepcopy(self.model.config), dtype=self.model.dtype)
         model.generation_config = copy.deepcopy(self.model.generation_config)
         model.requires_grad_(requires_grad=False)
         model.eval()
-        return LanguageModel(model, self.tokenizer).to(self.device)
+        return LanguageModel(model, self.tokenizer, self.vision).to(self.device)
+
+
+def reads_pictures(config: PretrainedConfig) -> bool:
+    """Tell whether a configuration is of a model of text and pictures; one that is also loaded for text alone is not."""
+    return type(config) in AutoModelForImageTextToText._model_mapping and type(config) not in (
+        AutoModelForCausalLM._model_mapping
+    )
+
+
+def model_class(config: PretrainedConfig) -> Any:
+    """Return what `transformers` makes a model of a configuration with."""
+    return AutoModelForImageTextToText if reads_pictures(config) else AutoModelForCausalLM
+
+
+@torch.no_grad()
+def check_vision(policy: LanguageModel, vision: Vision) -> None:
+    """Check that the model reads a picture as the core does: its features in the place of its tokens, and no more.
+
+    Raises:
+        PolicyError: If it does not.
+    """
+    picture = vision.blank
+    tokens = torch.full((1, picture.tokens + 2), vision.token_id, device=policy.device)
+    tokens[0, -2:] = torch.tensor([each for each in range(3) if each != vision.token_id][:2])
+    pixels = picture.pixels[None].to(policy.device, policy.model.dtype)
+    try:
+        theirs = policy.model(input_ids=tokens, pixel_values=pixels).logits.float()
+        pictures = Pictures(pixels, tokens == vision.token_id)
+        ours = nn.functional.linear(
+            policy.read(states_alone, tokens, None, pictures=pictures), policy.head, policy.head_bias
+        )
+    except Exception as error:
+        raise PolicyError(
+            f"{type(policy.model).__name__} cannot be shown a picture: {type(error).__name__}: {error}",
+            fix="use an architecture that reads pixel_values alone, such as LLaVA 1.5",
+        ) from error
+    if not torch.allclose(theirs, ours.float(), atol=1e-2, rtol=1e-2):
+        raise PolicyError(
+            f"{type(policy.model).__name__} does more with pictures than put their features in the place of their tokens",
+            fix="use an architecture such as LLaVA 1.5",
+        )

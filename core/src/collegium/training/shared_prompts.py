@@ -28,12 +28,14 @@ class SharedRows:
         position_ids: ``[R, S]`` int64; every completion goes on from its prompt.
         segments: ``[R, S]`` int64: 0 is the prompt, the completions count from 1, padding is -1.
         predictors: ``[N]`` int64, the flat index into ``[R, S]`` of the token before each trained token.
+        images: Each row's pictures, which its prompt shows.
     """
 
     token_ids: Tensor
     position_ids: Tensor
     segments: Tensor
     predictors: Tensor
+    images: list[tuple[bytes, ...]]
 
     def attention_mask(self, dtype: torch.dtype) -> Tensor:
         """Let each token see those before it of its prompt and of its own completion: additive ``[R, 1, S, S]``."""
@@ -66,10 +68,10 @@ def share_prompts(batch: RolloutBatch, model_width: int) -> SharedRows | None:
     lengths = batch.attention_mask.sum(dim=1).tolist()
     starts = batch.completion_mask.int().argmax(dim=1).tolist()
     tokens = [row[:length] for row, length in zip(batch.token_ids.tolist(), lengths, strict=True)]
-    families: dict[tuple[int, ...], list[int]] = {}
-    for row, (ids, start) in enumerate(zip(tokens, starts, strict=True)):
-        families.setdefault(tuple(ids[:start]), []).append(row)
-    widths = [len(prompt) + sum(lengths[row] - len(prompt) for row in rows) for prompt, rows in families.items()]
+    families: dict[tuple[tuple[int, ...], tuple[bytes, ...]], list[int]] = {}
+    for row, (ids, start, images) in enumerate(zip(tokens, starts, batch.images, strict=True)):
+        families.setdefault((tuple(ids[:start]), images), []).append(row)
+    widths = [len(prompt) + sum(lengths[row] - len(prompt) for row in rows) for (prompt, _), rows in families.items()]
     width = max(widths)
     count, longest = batch.token_ids.shape
     if width > LONGEST_ROW or cost(len(families), width, model_width) >= cost(count, longest, model_width):
@@ -78,7 +80,7 @@ def share_prompts(batch: RolloutBatch, model_width: int) -> SharedRows | None:
     position_ids = torch.zeros(len(families), width, dtype=torch.long)
     segments = torch.full((len(families), width), -1, dtype=torch.long)
     before = torch.zeros(batch.token_ids.shape, dtype=torch.long)
-    for index, (prompt, rows) in enumerate(families.items()):
+    for index, ((prompt, _), rows) in enumerate(families.items()):
         at = len(prompt)
         token_ids[index, :at] = torch.tensor(prompt)
         position_ids[index, :at] = torch.arange(at)
@@ -93,4 +95,5 @@ def share_prompts(batch: RolloutBatch, model_width: int) -> SharedRows | None:
             at = end
     device = batch.token_ids.device
     predictors = before.to(device)[batch.completion_mask]
-    return SharedRows(token_ids.to(device), position_ids.to(device), segments.to(device), predictors)
+    images = [shown for _, shown in families]
+    return SharedRows(token_ids.to(device), position_ids.to(device), segments.to(device), predictors, images)
