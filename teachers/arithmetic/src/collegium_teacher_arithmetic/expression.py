@@ -1,19 +1,27 @@
-"""Additions and subtractions, worked column by column: the right way, and by a procedure that forgets to carry."""
+"""Whole-number expressions, worked column by column: the right way, and by a procedure that forgets to carry."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 LARGEST_OPERAND = 999
 """Operands have at most three digits."""
 
 ALPHABET = "0123456789+-=; \n"
-"""Every character of the domain's prompts, completions and texts."""
+"""Every character of the domain's prompts, completions and texts, as long as its options are the default ones."""
+
+CALCULATE: Mapping[str, Callable[[int, int], int]] = {
+    "+": lambda left, right: left + right,
+    "-": lambda left, right: left - right,
+    "*": lambda left, right: left * right,
+}
+"""What each sign does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """``left`` plus or minus ``right``, both whole numbers, with a result that is not negative."""
+    """``left`` plus, minus or times ``right``, whole numbers, with a result that is not negative."""
 
     left: int
     sign: str
@@ -25,36 +33,82 @@ class Expression:
     @property
     def value(self) -> int:
         """The result."""
-        return self.left + self.right if self.sign == "+" else self.left - self.right
+        return CALCULATE[self.sign](self.left, self.right)
 
     @property
     def key(self) -> str:
-        """The same for two expressions that differ only by commuting an addition."""
-        if self.sign == "+" and self.left > self.right:
-            return f"{self.right}+{self.left}"
+        """The same for two expressions that differ only by commuting an addition or a multiplication."""
+        if self.sign != "-" and self.left > self.right:
+            return f"{self.right}{self.sign}{self.left}"
         return str(self)
 
     @property
     def is_allowed(self) -> bool:
-        """Whether the operands have at most three digits and the result is not negative."""
-        return max(self.left, self.right) <= LARGEST_OPERAND and self.value >= 0
+        """Whether the operands have at most three digits (the right factor one) and the result is not negative."""
+        short = self.sign != "*" or self.right <= 9
+        return short and max(self.left, self.right) <= LARGEST_OPERAND and self.value >= 0
 
     @property
     def tells_apart(self) -> bool:
         """Whether forgetting to carry (or borrow) gives another answer."""
-        return answer_of(work(self, carrying=False)) != str(self.value)
+        return answer(self, carrying=False) != self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a calculation.
+
+    Args:
+        left: Its digit of the left operand.
+        right: Its digit of the right operand; of a multiplication the one factor.
+        alone: The two, added (subtracted, multiplied), as what is carried on and the digit that stays.
+        total: The same with what was carried here taken in.
+    """
+
+    left: int
+    right: int
+    alone: tuple[int, int]
+    total: tuple[int, int]
+
+    def __str__(self) -> str:
+        return "{}{}{}{}{}{}".format(self.left, self.right, *self.alone, *self.total)
+
+    @property
+    def short(self) -> str:
+        """What is carried on, and the digit that stays."""
+        return "{}{}".format(*self.total)
+
+
+def columns(expression: Expression, *, carrying: bool = True) -> list[Column]:
+    """Work an expression out from the right; without `carrying` nothing carried is taken in."""
+    worked: list[Column] = []
+    left, right, carry = expression.left, expression.right, 0
+    while left or (right and expression.sign != "*") or not worked:
+        digits = left % 10, right % 10
+        alone = CALCULATE[expression.sign](*digits)
+        total = alone + (-carry if expression.sign == "-" else carry) * carrying
+        worked.append(Column(*digits, _split(alone), _split(total)))
+        carry = worked[-1].total[0]
+        left, right = left // 10, right if expression.sign == "*" else right // 10
+    return worked
+
+
+def answer(expression: Expression, *, carrying: bool = True) -> int:
+    """Read the answer off the columns: the digits that stay, and what the last column carries on."""
+    worked = columns(expression, carrying=carrying)
+    stays = "".join(str(column.total[1]) for column in reversed(worked))
+    return int(stays if expression.sign == "-" else f"{worked[-1].total[0]}{stays}")
 
 
 def work(expression: Expression, *, carrying: bool = True) -> str:
     """Write the columns from the right, then ``;`` and the answer: ``57+68`` gives ``781515 561112;125``.
 
-    A column is its two digits, their sum (or difference), and that with the carry (or borrow) taken in; each sum is a
-    flag, 1 if it carries on, and a digit. Without `carrying` none is taken in: ``57+68`` gives ``781515 561111;115``.
+    A column is its two digits, their sum (or difference, or product), and that with the carry (or borrow) taken in;
+    each sum is what it carries on, and a digit. Without `carrying` none is taken in: ``57+68`` gives
+    ``781515 561111;115``.
     """
-    columns = _columns(expression, carrying)
-    answer = "".join(column[-1] for column in reversed(columns))
-    overflow = "1" if expression.sign == "+" and columns[-1][-2] == "1" else ""
-    return f"{' '.join(columns)};{int(overflow + answer)}"
+    shown = " ".join(map(str, columns(expression, carrying=carrying)))
+    return f"{shown};{answer(expression, carrying=carrying)}"
 
 
 def answer_of(completion: str) -> str:
@@ -62,19 +116,6 @@ def answer_of(completion: str) -> str:
     return completion.rpartition(";")[2]
 
 
-def _columns(expression: Expression, carrying: bool) -> list[str]:
-    columns: list[str] = []
-    direction = 1 if expression.sign == "+" else -1
-    left, right, carry = expression.left, expression.right, False
-    while left or right or not columns:
-        alone = left % 10 + direction * (right % 10)
-        total = alone + direction * (carry and carrying)
-        carry = not 0 <= total <= 9
-        columns.append(f"{left % 10}{right % 10}{_flagged(alone)}{_flagged(total)}")
-        left, right = left // 10, right // 10
-    return columns
-
-
-def _flagged(total: int) -> str:
-    """Write a column's sum as a flag, 1 if it leaves the digits, and the digit that stays."""
-    return f"{not 0 <= total <= 9:d}{total % 10}"
+def _split(total: int) -> tuple[int, int]:
+    """Return what a column carries (or borrows), and the digit that stays."""
+    return abs(total // 10), total % 10

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from collegium import Config, Demonstration, Split, Task, TaskSource
+from collegium import Config, DataError, Demonstration, Split, Task, TaskSource
 from collegium.kinds.data_files import find_data_folder
-from collegium_teacher_arithmetic.equations import HELDOUT_FILE, TRAIN_FILE, from_gsm8k, generated
-from collegium_teacher_arithmetic.expression import ALPHABET, Expression, work
+from collegium_teacher_arithmetic.equations import HELDOUT_FILE, OWNER, TRAIN_FILE, Range, easy, from_gsm8k, generated
+from collegium_teacher_arithmetic.expression import ALPHABET, Expression
+from collegium_teacher_arithmetic.modes import CYRILLIC, FORMS, LATIN, TAGS, Mode, Words, complete, prompt
+
+SIGNS = {"add": "+", "subtract": "-", "multiply": "*"}
+"""The operations' signs."""
 
 
 class ArithmeticTasks(TaskSource):
@@ -38,9 +43,41 @@ class ArithmeticTasks(TaskSource):
         """Demonstrations of each training expression that tells the two procedures apart; the others have one."""
         right_share: float = Field(default=0.35, ge=0, le=1)
         """Share of right demonstrations among the expressions that tell the two procedures apart, in [0, 1]."""
+        operations: tuple[Literal["add", "subtract", "multiply"], ...] = Field(
+            default=("add", "subtract"), min_length=1
+        )
+        """Which calculations; ``multiply`` is by one digit."""
+        digits: int = Field(default=3, ge=1, le=3)
+        """Most digits of an operand."""
+        heldout_share: float = Field(default=0.0, ge=0, lt=1)
+        """Share of GSM8K's training expressions to hold out as well, for operations that its test file has few of."""
+        modes: tuple[Mode, ...] = Field(default=("plain",), min_length=1)
+        """How to answer: one or more of ``plain``, ``none``, ``think``, ``high``, ``max``, ``non-think``."""
+        mixed_language: float | None = Field(default=None, ge=0, le=1)
+        """Write a word before each column, in `texts` this share of them in Cyrillic; None writes no words."""
+        mixed_demonstrations: float = Field(default=0.0, ge=0, le=1)
+        """The same share in the demonstrations, where there are words."""
+
+        @model_validator(mode="after")
+        def _tells_modes_apart(self) -> ArithmeticTasks.Config:
+            prefixes = [FORMS[mode].prefix for mode in self.modes]
+            if len(set(prefixes)) < len(prefixes):
+                raise ValueError(f"modes {list(self.modes)} do not have prompts of their own: {prefixes}")
+            if "non-think" in self.modes and set(self.operations) == {"multiply"}:
+                raise ValueError("mode non-think has no multiplications; add an operation")
+            return self
 
     verifier = "math"
-    alphabet = ALPHABET
+
+    @property
+    def alphabet(self) -> str:
+        """Every character of the prompts, completions and texts, those of the tags included."""
+        more = [*self._wanted.signs]
+        if self.config.modes != ("plain",):
+            more += "".join(TAGS)
+        if self.config.mixed_language is not None:
+            more += LATIN + CYRILLIC
+        return ALPHABET + "".join(dict.fromkeys(char for char in more if char not in ALPHABET))
 
     @cached_property
     def folder(self) -> Path | None:
@@ -55,42 +92,94 @@ class ArithmeticTasks(TaskSource):
         return "generated" if self.folder is None else f"GSM8K's worked answers in {self.folder}"
 
     def tasks(self, split: Split) -> Sequence[Task]:
-        """Return the expressions of a split that need a carry or a borrow."""
-        return [_task(expression, split) for expression in self._expressions[split] if expression.tells_apart]
+        """Return the expressions of a split that need a carry or a borrow, in each mode; easy ones to answer at once.
+
+        Raises:
+            DataError: If the options leave none.
+        """
+        tasks = [_task(each, mode, split) for mode, each in self._items(split) if _counts(each, mode)]
+        if not tasks:
+            raise DataError(
+                f"task source 'arithmetic' has no {split} task with operations={list(self.config.operations)}, "
+                f"digits={self.config.digits}, heldout_share={self.config.heldout_share}",
+                fix="raise 'heldout_share', or allow more digits or operations",
+                owner=OWNER,
+            )
+        return tasks
 
     def demonstrations(self) -> Sequence[Demonstration]:
-        """Return worked completions of every training expression, shuffled."""
+        """Return worked completions of every training expression, in each mode, shuffled."""
         rng = random.Random(f"demonstrations {self.config.seed}")
+        words = self._words("demonstrations", self.config.mixed_demonstrations)
         shown = [
-            self._demonstrate(expression, rng.random())
-            for expression in self._expressions["train"]
-            for _ in range(self.config.repeats if expression.tells_apart else 1)
+            self._demonstrate(expression, mode, rng.random(), words)
+            for mode, expression in self._items("train")
+            for _ in range(self.config.repeats if _counts(expression, mode) else 1)
         ]
         rng.shuffle(shown)
         return shown
 
     def texts(self) -> Sequence[str]:
-        """Return every training expression worked in either way, as raw text."""
-        expressions = self._expressions["train"]
-        return [f"{each}={work(each, carrying=carrying)}" for each in expressions for carrying in (True, False)]
+        """Return every training expression worked in either way, as raw text.
+
+        Of mode ``none`` the work stands in tags as often as not: the form is then something to learn.
+        """
+        words = self._words("texts", self.config.mixed_language or 0.0)
+        return [
+            f"{prompt(each, mode)}{complete(each, written, right=right, words=words)}"
+            for mode, each in self._items("train")
+            for right in (True, False)
+            for written in ((mode, "plain") if mode == "none" else (mode,))
+        ]
 
     def files(self) -> Sequence[Path]:
         """Return GSM8K's two files when they are in use."""
         return () if self.folder is None else (self.folder / TRAIN_FILE, self.folder / HELDOUT_FILE)
 
+    @property
+    def _wanted(self) -> Range:
+        return Range("".join(SIGNS[each] for each in self.config.operations), 10**self.config.digits - 1)
+
     @cached_property
     def _expressions(self) -> dict[Split, list[Expression]]:
+        config = self.config
         if self.folder is not None:
-            train, heldout = from_gsm8k(self.folder)
+            train, heldout = from_gsm8k(self.folder, self._wanted, config.heldout_share)
         else:
-            train, heldout = generated(self.config.train, self.config.heldout, self.config.seed)
+            train, heldout = generated(config.train, config.heldout, config.seed, self._wanted)
         return {"train": train, "heldout": heldout}
 
-    def _demonstrate(self, expression: Expression, draw: float) -> Demonstration:
-        carrying = draw < self.config.right_share
-        quality = ("right" if carrying else "no-carry") if expression.tells_apart else "either"
-        return Demonstration(_task(expression, "train"), work(expression, carrying=carrying), quality)
+    @cached_property
+    def _easy(self) -> dict[Split, list[Expression]]:
+        train, heldout = easy(self._wanted)
+        return {"train": train, "heldout": heldout}
+
+    def _items(self, split: Split) -> Iterator[tuple[Mode, Expression]]:
+        for mode in self.config.modes:
+            yield from ((mode, each) for each in (self._easy if mode == "non-think" else self._expressions)[split])
+
+    def _words(self, purpose: str, foreign: float) -> Words:
+        share = None if self.config.mixed_language is None else foreign
+        return Words(random.Random(f"words of {purpose} {self.config.seed}"), share)
+
+    def _demonstrate(self, expression: Expression, mode: Mode, draw: float, words: Words) -> Demonstration:
+        right = draw < self.config.right_share
+        wrong = "misplaced" if mode == "non-think" else "no-carry"
+        quality = ("right" if right else wrong) if _counts(expression, mode) else "either"
+        completion = complete(expression, mode, right=right, words=words)
+        return Demonstration(_task(expression, mode, "train"), completion, quality)
 
 
-def _task(expression: Expression, split: Split) -> Task:
-    return Task(id=f"{split}/{expression}", prompt=f"{expression}=", reference=str(expression.value))
+def _counts(expression: Expression, mode: Mode) -> bool:
+    """Whether the right and the wrong procedure give two answers."""
+    return mode == "non-think" or expression.tells_apart
+
+
+def _task(expression: Expression, mode: Mode, split: Split) -> Task:
+    bare = mode == "plain"
+    return Task(
+        id=f"{split}/{expression}" if bare else f"{split}/{mode}/{expression}",
+        prompt=prompt(expression, mode),
+        reference=str(expression.value),
+        mode="" if mode in ("plain", "none") else mode,
+    )

@@ -6,12 +6,25 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from collegium_teacher_python.steps import SORT, SUMMATION, Step, compute, each, on_numbers, on_sequences, write
+from collegium_teacher_python.steps import (
+    SORT,
+    SUMMATION,
+    Step,
+    compute,
+    each,
+    further_on_sequences,
+    on_numbers,
+    on_sequences,
+    write,
+)
 
 Kind = Literal["int", "str", "list"]
 """Type of the argument, and the first word of a prompt."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""All of them."""
 
 PREFIX = "def f(x):\n    return "
 """What stands before a completion when it is run."""
@@ -53,13 +66,18 @@ class Program:
         return write(self.slip)
 
 
-def all_programs(largest: int, longest: int) -> Iterator[Program]:
-    """Yield every program with constants up to `largest` and slices up to `longest`; not in all does order matter."""
+def all_programs(largest: int, longest: int, kinds: Sequence[Kind] = KINDS, *, more: bool = False) -> Iterator[Program]:
+    """Yield every program with constants up to `largest` and slices up to `longest`; not in all does order matter.
+
+    With `more`, strings and lists have `further_on_sequences` as well.
+    """
     numbers, pieces = on_numbers(largest), on_sequences(longest)
+    if more:
+        pieces += further_on_sequences(longest)
     choices: dict[Kind, list[Step]] = {"int": numbers, "str": pieces, "list": [*pieces, SORT]}
-    for kind, steps in choices.items():
-        yield from (Program(kind, pair, pair[::-1]) for pair in permutations(steps, 2))
-    for step in numbers:
+    for kind in (kind for kind in KINDS if kind in kinds):
+        yield from (Program(kind, pair, pair[::-1]) for pair in permutations(choices[kind], 2))
+    for step in numbers if "list" in kinds else ():
         itemwise, total = (each(step), SUMMATION), (SUMMATION, step)
         yield from (Program("list", itemwise, total), Program("list", total, itemwise))
 

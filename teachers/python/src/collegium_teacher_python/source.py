@@ -10,7 +10,7 @@ from functools import cached_property
 from pydantic import Field
 
 from collegium import Config, DataError, Demonstration, Split, Task, TaskSource
-from collegium_teacher_python.programs import ALPHABET, PREFIX, TESTS, Program, all_programs, tests_of
+from collegium_teacher_python.programs import ALPHABET, KINDS, PREFIX, TESTS, Kind, Program, all_programs, tests_of
 
 OWNER = "collegium-teacher-python"
 
@@ -38,6 +38,10 @@ class PythonTasks(TaskSource):
         """Demonstrations of each training program, each right or reversed on its own."""
         right_share: float = Field(default=0.35, ge=0, le=1)
         """Share of right demonstrations."""
+        kinds: tuple[Kind, ...] = Field(default=KINDS, min_length=1)
+        """Types of the argument: ``int``, ``str``, ``list``."""
+        more_slices: bool = False
+        """Also take the last items, all but the last, every second: strings or lists alone are few without."""
 
     verifier = "code"
     alphabet = ALPHABET
@@ -53,7 +57,8 @@ class PythonTasks(TaskSource):
         if not tasks:
             raise DataError(
                 f"task source 'python' has no {split} task with largest={self.config.largest}, "
-                f"longest={self.config.longest}, heldout_share={self.config.heldout_share}",
+                f"longest={self.config.longest}, heldout_share={self.config.heldout_share}, "
+                f"kinds={list(self.config.kinds)}",
                 fix="raise 'largest', or move 'heldout_share' towards 0.2",
                 owner=OWNER,
             )
@@ -78,7 +83,8 @@ class PythonTasks(TaskSource):
     @cached_property
     def _programs(self) -> dict[Split, list[tuple[Program, list[str]]]]:
         splits: dict[Split, list[tuple[Program, list[str]]]] = {"train": [], "heldout": []}
-        for program in all_programs(self.config.largest, self.config.longest):
+        config = self.config
+        for program in all_programs(config.largest, config.longest, config.kinds, more=config.more_slices):
             if len(tests := tests_of(program)) == TESTS:
                 splits[self._split_of(program)].append((program, tests))
         return splits

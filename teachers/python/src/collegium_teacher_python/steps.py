@@ -69,6 +69,17 @@ def on_sequences(longest: int) -> list[Step]:
     ]
 
 
+def further_on_sequences(longest: int) -> list[Step]:
+    """Return more steps on strings and lists: the last items, all but those, every second or third, said again."""
+    lengths = range(1, longest + 1)
+    return [
+        *(Step(f"last {n}", f"{{}}[-{n}:]", _by(operator.getitem, slice(-n, None))) for n in lengths),
+        *(Step(f"cut {n}", f"{{}}[:-{n}]", _by(operator.getitem, slice(-n))) for n in lengths),
+        *(Step(f"every {n}", f"{{}}[::{n}]", _by(operator.getitem, slice(None, None, n))) for n in (2, 3)),
+        *(Step(name, f"{{}}*{n}", _by(operator.mul, n), PRODUCT) for name, n in (("double", 2), ("triple", 3))),
+    ]
+
+
 SORT = Step("sort", "sorted({})", sorted, needs=0)
 SUMMATION = Step("sum", "sum({})", sum, needs=0)
 

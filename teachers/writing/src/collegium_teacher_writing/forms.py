@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 ALPHABET = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ,:*"\n'
 """Every character of the domain's prompts, completions and texts."""
@@ -58,6 +58,19 @@ COMBINATIONS: tuple[tuple[Form, ...], ...] = (
     (ENDING, CAPITALS),
 )
 """What a task may ask for, in the order in which the forms are given to the text."""
+
+
+Name = Literal[
+    "capitals", "quoted", "ending", "bullets", "capitals+quoted", "capitals+bullets", "ending+capitals"
+]  # fmt: skip
+"""A combination by its forms' names."""
+NAMES: tuple[Name, ...] = get_args(Name)
+"""The names of `COMBINATIONS`, in that order."""
+
+
+def combination(name: Name) -> tuple[Form, ...]:
+    """Return the combination of that name."""
+    return next(forms for forms in COMBINATIONS if "+".join(form.name for form in forms) == name)
 
 
 def write(words: Sequence[str], forms: Sequence[Form]) -> str:

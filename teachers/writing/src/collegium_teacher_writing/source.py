@@ -13,7 +13,7 @@ from pydantic import Field
 
 from collegium import Config, DataError, Demonstration, Split, Task, TaskSource
 from collegium.kinds.data_files import find_data_folder
-from collegium_teacher_writing.forms import ALPHABET, COMBINATIONS, Form, instructions, write
+from collegium_teacher_writing.forms import ALPHABET, NAMES, Form, Name, combination, instructions, write
 from collegium_teacher_writing.words import FILE, OWNER, own_words, story_words
 
 
@@ -54,6 +54,8 @@ class WritingTasks(TaskSource):
         """Held-out tasks."""
         right_share: float = Field(default=0.35, ge=0, le=1)
         """Share of right demonstrations."""
+        forms: tuple[Name, ...] = Field(default=NAMES, min_length=1)
+        """What may be asked for: forms and combinations, such as ``capitals`` or ``capitals+quoted``."""
 
     verifier = "instructions"
     alphabet = ALPHABET
@@ -96,10 +98,11 @@ class WritingTasks(TaskSource):
         count = self.config.vocabulary
         words = own_words(count) if self.folder is None else story_words(self.folder, count)
         wanted: dict[Split, int] = {"train": self.config.train, "heldout": self.config.heldout}
+        combinations = [combination(name) for name in self.config.forms]
         found: dict[Split, dict[Piece, None]] = {"train": {}, "heldout": {}}
         rng = random.Random(f"writing {self.config.seed}")
         for _ in range(100 * sum(wanted.values())):
-            piece = Piece(tuple(rng.sample(words, self.config.words)), rng.choice(COMBINATIONS))
+            piece = Piece(tuple(rng.sample(words, self.config.words)), rng.choice(combinations))
             if len(found[split := _split_of(piece.words)]) < wanted[split]:
                 found[split].setdefault(piece)
             elif all(len(found[split]) == wanted[split] for split in wanted):
