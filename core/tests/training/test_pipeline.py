@@ -37,7 +37,7 @@ from collegium.training.context import StageContext
 from collegium.training.language_model import LanguageModel
 from collegium.training.pipeline import RolloutPipeline
 from collegium.training.rollout_config import RolloutConfig
-from collegium.training.rollout_state import decode, encode
+from collegium.training.rollout_state import decode, encode, restore
 from collegium.training.rollouts import RolloutCollector
 from collegium.training.scoring import Scorer, score
 from collegium.training.streams import LossOutput, TokenStreams
@@ -355,8 +355,12 @@ def test_what_a_checkpoint_holds_is_enough_to_go_on_with_the_same_rollouts(tmp_p
         assert batch.verdicts == expected.verdicts
 
 
-def test_rollouts_are_the_same_after_a_round_trip_through_a_checkpoint(tmp_path):
-    stage = Stage(tmp_path, staleness=0, prompts=24, group=2)
+CUT = {"max_tokens": 6, "top_p": 0.9, "keep_mask": True}
+
+
+@pytest.mark.parametrize("sampling", [{"max_tokens": 6}, CUT], ids=["whole", "cut"])
+def test_rollouts_are_the_same_after_a_round_trip_through_a_checkpoint(tmp_path, sampling):
+    stage = Stage(tmp_path, staleness=0, prompts=24, group=2, sampling=sampling)
     stage.engine.sync(stage.policy, 0)
     rollouts = stage.collector.draw(1)
     assert {type(verdict) for each in rollouts.groups for verdict in each.verdicts} == {Score, Abstain, Error}
@@ -406,6 +410,35 @@ def test_rollouts_in_a_checkpoint_that_cannot_be_trained_on_are_refused(tmp_path
         resumed.run(first=2, last=2)
     assert "delete its folder; the stage then starts earlier" in str(caught.value)
     assert resumed.collector.engine.calls == 0
+
+
+CUT_DAMAGES = {
+    "no record": (lambda row: row.pop("kept"), "no record of what truncation kept"),
+    "counts": (lambda row: row["kept_counts"].add_(1), r"sets of \d+ kept ids"),
+    "negative counts": (lambda row: row["kept_counts"].fill_(-1), r"sets of \d+ kept ids"),
+    "great ids": (lambda row: row["kept"].fill_(10**6), "kept ids that are outside the vocabulary"),
+    "other ids": (lambda row: row["kept"].fill_(0), "without the token that was sampled"),
+}
+
+
+@pytest.mark.parametrize("damage", CUT_DAMAGES)
+def test_records_of_truncation_in_a_checkpoint_that_are_no_records_are_refused(tmp_path, damage):
+    stage = Stage(tmp_path, sampling=CUT)
+    stage.engine.sync(stage.policy, 0)
+    waiting = [encode(stage.collector.draw(step), stage.collector.tasks) for step in (2, 3)]
+    assert len(restore(waiting, stage.collector, 1)) == 2
+    harm, words = CUT_DAMAGES[damage]
+    harm(row_of(waiting))
+    with pytest.raises(PolicyError, match=words):
+        restore(waiting, stage.collector, 1)
+
+
+def test_a_record_of_truncation_is_refused_where_nothing_was_cut(tmp_path):
+    stage = Stage(tmp_path / "cut", sampling=CUT)
+    stage.engine.sync(stage.policy, 0)
+    waiting = [encode(stage.collector.draw(step), stage.collector.tasks) for step in (2, 3)]
+    with pytest.raises(PolicyError, match="keep_mask is False"):
+        restore(waiting, Stage(tmp_path / "whole").collector, 1)
 
 
 def test_a_task_that_cannot_be_named_is_told_and_not_guessed(tmp_path):

@@ -22,6 +22,7 @@ class TransformersEngine(Engine):
     """Sample with the weights that training holds; `sync` only takes note of them, so it costs nothing."""
 
     Config = TransformersEngineConfig
+    records_kept = True
 
     def sync(self, policy: LanguageModel, version: int) -> None:
         """Sample from `policy` from now on; where its weights are split over ranks, from a copy of them."""
@@ -94,6 +95,7 @@ class _Decoding:
         self.logprobs = torch.zeros(count, sampling.max_tokens, device=policy.device)
         self.lengths = torch.full((count,), sampling.max_tokens, device=policy.device)
         self.stopped = torch.zeros(count, dtype=torch.bool, device=policy.device)
+        self.kept: list[list[tuple[int, ...]]] | None = [[] for _ in prompts] if sampling.keep_mask else None
 
     def run(self, version: int) -> list[Generation]:
         """Decode to the end and return the generations in the order of the prompts."""
@@ -148,8 +150,19 @@ class _Decoding:
         logprobs = torch.log_softmax(logits / self.sampling.temperature, dim=-1)
         if self.sampling.top_p < 1:
             logprobs = keep_nucleus(logprobs, self.sampling.top_p)
+            self._record(logprobs)
         chosen = draw(logprobs, self.noise[self.rows, step])
         return chosen[:, 0], logprobs.gather(1, chosen)[:, 0]
+
+    def _record(self, logprobs: Tensor) -> None:
+        """Note the ids that truncation kept in every row, where that is asked for."""
+        if self.kept is None:
+            return
+        found = logprobs > float("-inf")
+        sets = found.nonzero()[:, 1].cpu().split(found.sum(dim=1).tolist())
+        for row, ids, running in zip(self.rows.tolist(), sets, self.running.tolist(), strict=True):
+            if running:
+                self.kept[row].append(tuple(ids.tolist()))
 
     def _finish(self, chosen: Tensor, step: int) -> None:
         ended = self.running & torch.isin(chosen, self.stop)
@@ -172,6 +185,7 @@ class _Decoding:
                 logprobs=tuple(logprobs[row][:length]),
                 finish_reason="stop" if stopped else "length",
                 weight_version=version,
+                kept=None if self.kept is None else tuple(self.kept[row]),
             )
             for row, (length, stopped) in enumerate(zip(self.lengths.tolist(), self.stopped.tolist(), strict=True))
         ]

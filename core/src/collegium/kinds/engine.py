@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from collegium.component import Config, Configurable, Kind, Use
 from collegium.task import FinishReason
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SamplingParams(Config):
-    """How to sample. Training needs temperature 1 and top-p 1 unless a stage says otherwise."""
+    """How to sample. A stage that trains on it takes log-probs and entropy of the distribution that is sampled from."""
 
     max_tokens: int = Field(default=64, ge=1)
     """Most tokens of a completion, end-of-sequence included."""
@@ -24,6 +24,18 @@ class SamplingParams(Config):
     """Softmax temperature; 0 is greedy."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Nucleus mass in (0, 1]; 1 keeps every token."""
+    keep_mask: bool = False
+    """Record, of each token, which ids `top_p` kept, so that training takes its log-probs over these alone (the keep
+    sampling mask of DeepSeek-V3.2; MAI-Thinking-1 replays it at top-p 0.97 and diverges without)."""
+
+    @model_validator(mode="after")
+    def _mask_cuts_something(self) -> SamplingParams:
+        if self.keep_mask and (self.top_p == 1 or self.temperature == 0):
+            raise ValueError(
+                f"keep_mask records what top_p cuts off, and at top_p {self.top_p:g} and temperature "
+                f"{self.temperature:g} that is nothing: leave it out, or set top_p such as 0.97"
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,11 @@ class Generation:
     sampled: tuple[bool, ...] | None = None
     kept: tuple[tuple[int, ...], ...] | None = None
 
+    @property
+    def length(self) -> int:
+        """How many tokens the model sampled."""
+        return len(self.token_ids) if self.sampled is None else sum(self.sampled)
+
 
 class Engine(Configurable):
     """Generate from token ids. The run hands the policy over with `sync` at first and after each update."""
@@ -55,6 +72,9 @@ class Engine(Configurable):
     """Whether `sync` copies the weights, and may be called while `generate` runs in another thread; each generation
     then tells the oldest version that it was sampled with. Others are given, where rollouts run ahead of training, a
     copy of the policy that training does not change, and only between two calls of `generate`."""
+
+    records_kept: ClassVar[bool] = False
+    """Whether it fills `Generation.kept` where `SamplingParams.keep_mask` asks for it; stages refuse others then."""
 
     def prepare(self, build: Callable[[Use, Kind], Any]) -> None:
         """Take what builds the components that the options name; called once, first. Default: there are none."""

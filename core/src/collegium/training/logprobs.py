@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from collegium.training.vocabulary import over_vocabulary
+from collegium.training.kept_sets import KeptSets
+from collegium.training.vocabulary import Rule, over_vocabulary
 
 CHUNK = 1024
 """Tokens whose logits are held at once: 0.6 GB of float32 at a vocabulary of 150,000."""
@@ -21,6 +22,7 @@ def token_logprobs(
     chunk: int = CHUNK,
     temperature: float = 1.0,
     bias: Tensor | None = None,
+    kept: KeptSets | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the log-prob of each target and the entropy of the distribution it was drawn from, in nats.
 
@@ -33,6 +35,8 @@ def token_logprobs(
         chunk: Rows whose logits are held at once.
         temperature: Divides the logits; positive. The entropy is that of the tempered distribution.
         bias: ``[V]`` bias of the head.
+        kept: The ids that each target was drawn from; the distribution is over them, and logits of others get a
+            gradient of exactly 0. Default: all.
 
     Returns:
         Log-probs ``[N]`` and entropies ``[N]`` (without gradient), in at least float32.
@@ -45,11 +49,26 @@ def token_logprobs(
     if targets.shape != hidden.shape[:1]:
         raise ValueError(f"expected one target per row of hidden {list(hidden.shape)}, got {list(targets.shape)}")
 
+    rule = _over_all(targets, temperature) if kept is None else _over_kept(targets, temperature, kept)
+    return over_vocabulary(rule, hidden, head, chunk=chunk, bias=bias)
+
+
+def _over_all(targets: Tensor, temperature: float) -> Rule:
     def rule(logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         logprobs = (logits if temperature == 1 else logits / temperature).log_softmax(dim=-1)
         return logprobs.gather(1, targets[rows, None]).squeeze(1), logprobs
 
-    return over_vocabulary(rule, hidden, head, chunk=chunk, bias=bias)
+    return rule
+
+
+def _over_kept(targets: Tensor, temperature: float, kept: KeptSets) -> Rule:
+    def rule(logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        ids, valid = kept.padded(rows)
+        own = (logits.gather(1, ids) / temperature).masked_fill(~valid, float("-inf"))
+        total = own.logsumexp(dim=-1)
+        return logits.gather(1, targets[rows, None]).squeeze(1) / temperature - total, own - total[:, None]
+
+    return rule
 
 
 def scatter_to_tokens(values: Tensor, mask: Tensor) -> Tensor:

@@ -156,6 +156,9 @@ def policy_streams(
 ) -> tuple[TokenStreams, Tensor]:
     """Return what the loss reads, and the policy's entropy ``[B, T]``.
 
+    All is of the distribution that the batch was sampled from: `hidden` is divided by its temperature, so that
+    ``hidden @ head.T`` are its logits.
+
     Where the batch has no `old` stream, the weights are still the rollouts', and `old` is `current` without gradient.
 
     Args:
@@ -164,15 +167,25 @@ def policy_streams(
         head: ``[V, D]`` the policy's LM head.
         bias: ``[V]`` its bias, where there is one.
         needs: The streams that the loss reads.
+
+    Raises:
+        PolicyError: If the loss reads hidden states, and they do not say all of that distribution.
     """
     mask = batch.completion_mask
-    values, entropies = token_logprobs(states, head, batch.token_ids[mask], bias=bias)
+    values, entropies = token_logprobs(
+        states, head, batch.token_ids[mask], temperature=batch.temperature, bias=bias, kept=batch.kept_sets
+    )
     current = scatter_to_tokens(values, mask)
     hidden = "hidden" in needs
     if hidden and bias is not None:
         raise PolicyError(
             "the policy's LM head has a bias, which losses on hidden states leave out",
             fix="use a loss on sampled tokens, such as sampled-token",
+        )
+    if hidden and batch.kept is not None:
+        raise PolicyError(
+            "sampling has keep_mask, which losses on hidden states leave out",
+            fix="use a loss on sampled tokens (ppo: entropy_coefficient: 0), or top_p: 1 without keep_mask",
         )
     streams = TokenStreams(
         mask=mask,
@@ -182,13 +195,17 @@ def policy_streams(
         reference=batch.reference,
         teacher=batch.teacher,
         advantage=batch.advantage,
-        hidden=states if hidden else None,
+        hidden=_tempered(states, batch.temperature) if hidden else None,
         head=head if hidden else None,
         teacher_hidden=torch.cat(batch.teacher_hidden) if batch.teacher_hidden is not None else None,
         teacher_head=batch.teacher_heads[batch.teachers[0]] if batch.teacher_hidden is not None else None,
         token_ids=batch.token_ids,
     )
     return streams, scatter_to_tokens(entropies.detach(), mask)
+
+
+def _tempered(states: Tensor, temperature: float) -> Tensor:
+    return states if temperature == 1 else states / temperature
 
 
 def dealt_micro_batches(batch: RolloutBatch, size: int, owners: Sequence[int], ranks: int) -> list[list[int] | None]:

@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import torch
+from torch import Tensor
 
 from collegium.errors import PluginError, PolicyError
 from collegium.kinds.engine import Generation
 from collegium.task import FinishReason, Sample, Task
+from collegium.training.kept_sets import KeptSets
 from collegium.training.rollouts import Group, RolloutCollector, Rollouts
 from collegium.verdict import Abstain, Error, Score, Verdict
 
@@ -94,6 +96,8 @@ def _group_faults(
     for index, row in enumerate(group["rows"]):
         for fault in _row_faults(row, vocabulary, done):
             yield f"completion {index}: {fault}"
+        for fault in _kept_faults(row, vocabulary, expected=collector.config.sampling.keep_mask):
+            yield f"completion {index}: {fault}"
 
 
 def _row_faults(row: Mapping[str, Any], vocabulary: int, done: int) -> Iterator[str]:
@@ -104,10 +108,26 @@ def _row_faults(row: Mapping[str, Any], vocabulary: int, done: int) -> Iterator[
         yield f"{len(tokens)} tokens with {len(logprobs)} log-probs"
     if not all(math.isfinite(value) for value in logprobs):
         yield "log-probs that are not finite"
+    if "sampled" in row and (len(row["sampled"]) != len(tokens) or not bool(row["sampled"][-1])):
+        yield f"{len(row['sampled'])} marks of who wrote them for {len(tokens)} tokens, the last of them the model's"
     if row["finish"] not in get_args(FinishReason):
         yield f"finish reason {row['finish']!r}"
     if not 0 <= row["version"] <= done:
         yield f"sampled with the weights after step {row['version']}, which were not there"
+
+
+def _kept_faults(row: Mapping[str, Any], vocabulary: int, *, expected: bool) -> Iterator[str]:
+    if ("kept" in row) != expected:
+        yield f"{'no' if expected else 'a'} record of what truncation kept, and sampling.keep_mask is {expected}"
+    if "kept" not in row:
+        return
+    ids, counts, tokens = row["kept"], row["kept_counts"], row["tokens"]
+    if len(counts) != len(tokens) or bool((counts < 0).any()) or int(counts.sum()) != len(ids):
+        yield f"{len(counts)} sets of {len(ids)} kept ids for {len(tokens)} tokens"
+        return
+    some = counts > 0  # a token that an environment wrote has none
+    if not _are_ids(ids.tolist(), vocabulary) or not KeptSets(ids, counts[some]).hold(tokens[some]):
+        yield "kept ids that are outside the vocabulary, or without the token that was sampled"
 
 
 def _are_ids(tokens: Sequence[int], vocabulary: int) -> bool:
@@ -129,6 +149,7 @@ def _encode_group(group: Group, known: Mapping[tuple[str, str], Task]) -> dict[s
     return {
         "task": [task.domain, task.id],
         "kept": int(group.kept),
+        "failed": sorted(group.failed),
         "prompt": torch.tensor(group.prompt, dtype=torch.int32),
         "rows": [_encode_row(made) for made in group.generations],
         "verdicts": [_encode_verdict(verdict) for verdict in group.verdicts],
@@ -142,7 +163,8 @@ def _decode_group(
     generations = [_decode_row(row) for row in state["rows"]]
     samples = [Sample(known[domain, name], collector.completion(made), group=number) for made in generations]
     verdicts = [_decode_verdict(verdict) for verdict in state["verdicts"]]
-    return Group(state["prompt"].tolist(), generations, samples, verdicts, bool(state["kept"]))
+    failed = frozenset(int(row) for row in state["failed"])
+    return Group(state["prompt"].tolist(), generations, samples, verdicts, bool(state["kept"]), failed)
 
 
 def _encode_row(made: Generation) -> dict[str, Any]:
@@ -151,12 +173,26 @@ def _encode_row(made: Generation) -> dict[str, Any]:
         "logprobs": torch.tensor(made.logprobs, dtype=torch.float32),
         "finish": made.finish_reason,
         "version": made.weight_version,
+        **_encode_kept(made),
+        **({} if made.sampled is None else {"sampled": torch.tensor(made.sampled)}),
+    }
+
+
+def _encode_kept(made: Generation) -> dict[str, Tensor]:
+    """Return the ids that truncation kept; nothing where it cut nothing."""
+    if made.kept is None:
+        return {}
+    return {
+        "kept": torch.tensor([token for ids in made.kept for token in ids], dtype=torch.int32),
+        "kept_counts": torch.tensor([len(ids) for ids in made.kept], dtype=torch.int32),
     }
 
 
 def _decode_row(row: Mapping[str, Any]) -> Generation:
     tokens, logprobs = tuple(row["tokens"].tolist()), tuple(row["logprobs"].tolist())
-    return Generation(tokens, logprobs, row["finish"], int(row["version"]))
+    kept = KeptSets(row["kept"], row["kept_counts"]).sets() if "kept" in row else None
+    sampled = tuple(row["sampled"].tolist()) if "sampled" in row else None
+    return Generation(tokens, logprobs, row["finish"], int(row["version"]), sampled, kept)
 
 
 def _encode_verdict(verdict: Verdict) -> list[Any]:

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from collegium.errors import EngineError
+from collegium.errors import ConfigError, EngineError
 from collegium.kinds.advantage import Advantage
+from collegium.kinds.engine import SamplingParams
 from collegium.kinds.loss import Loss
 from collegium.training.batch import RolloutBatch, deal
 from collegium.training.distributed import world
@@ -36,6 +37,9 @@ class Scorer:
         config: Micro-batch, optimizer steps per batch, and the handshake's tolerance.
         reference: Gives `reference`.
         teachers: Give `teacher`, or hidden states.
+
+    Raises:
+        ConfigError: If there are teachers and the sampling is not plain.
     """
 
     def __init__(
@@ -48,6 +52,8 @@ class Scorer:
         reference: Reference | None = None,
         teachers: TeacherPool | None = None,
     ) -> None:
+        if teachers is not None:
+            check_plain(config.sampling)
         self.policy = policy
         self.config = config
         self.reference = reference
@@ -101,9 +107,25 @@ class Scorer:
         return {"time/teachers": time.perf_counter() - started}
 
 
+def check_plain(sampling: SamplingParams) -> None:
+    """Refuse what a comparison with teachers leaves out: their log-probs are of the whole plain distribution.
+
+    Raises:
+        ConfigError: If the temperature is not 1, or truncation cuts something.
+    """
+    if sampling.temperature != 1 or sampling.top_p != 1:
+        raise ConfigError(
+            f"sampling at temperature {sampling.temperature:g} and top_p {sampling.top_p:g}: teachers' log-probs are "
+            "of the whole distribution at temperature 1, and the student's must be, too",
+            fix="set sampling: {temperature: 1, top_p: 1} in stages with teachers",
+        )
+
+
 @torch.no_grad()
 def score(model: LanguageModel, batch: RolloutBatch, micro_batch: int) -> Tensor:
     """Return a model's log-probs of the batch's completions, ``[B, T]``; rows of like length are scored together.
+
+    They are of the distribution that the batch says its tokens were sampled from.
 
     Each rank scores its own rows, and all get the whole.
     """
@@ -157,6 +179,6 @@ def require_agreement(gap: float, tolerance: float) -> None:
         raise EngineError(
             f"engine and trainer disagree: their log-probs of the sampled tokens differ by {gap:.3g} nats on average, "
             f"at most {tolerance:g} is allowed",
-            fix="sample at temperature 1 and top_p 1, use the same precision in both, and check that the engine takes "
-            "the policy's current weights (tied heads too)",
+            fix="use the same precision in both, and check that the engine takes the policy's current weights (tied "
+            "heads too) and records log-probs of what it samples from, at the stage's temperature and top_p",
         )

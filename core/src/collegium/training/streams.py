@@ -24,7 +24,8 @@ class TokenStreams:
         reference: ``[B, T]`` log-probs of the KL reference.
         teacher: ``[B, T]`` log-probs of each sequence's teacher.
         advantage: ``[B, T]`` sum of the advantage terms.
-        hidden: ``[N, D]`` policy states that predict the trained tokens; carries the gradient.
+        hidden: ``[N, D]`` policy states that predict the trained tokens, over the temperature of the sampling; carries
+            the gradient.
         head: ``[V, D]`` the policy's LM head.
         teacher_hidden: ``[N, D_teacher]`` the teacher's states. All sequences of the micro-batch have one teacher then.
         teacher_head: ``[V_teacher, D_teacher]`` that teacher's LM head.

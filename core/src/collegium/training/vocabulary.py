@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 Rule: TypeAlias = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
-"""``logits [C, V], rows -> (value [C], log-probs [C, V])``; only the value is differentiated."""
+"""``logits [C, V], rows -> (value [C], log-probs [C, ...])``; only the value is differentiated. The log-probs are those
+of all tokens that have a probability, and padding of minus infinity."""
 
 
 def over_vocabulary(
