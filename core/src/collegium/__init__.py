@@ -11,6 +11,7 @@ from collegium.component import (
     Use,
     UseAdvantage,
     UseEngine,
+    UseEnvironment,
     UseLoss,
     UseReward,
     UseRouter,
@@ -35,6 +36,7 @@ from collegium.errors import (
 from collegium.hookspecs import API, hookimpl
 from collegium.kinds.advantage import Advantage
 from collegium.kinds.engine import Engine, Generation, SamplingParams
+from collegium.kinds.environment import Environment, EnvironmentConfig, Episode
 from collegium.kinds.executor import Executor, ExecutorConfig
 from collegium.kinds.loss import Loss, LossConfig
 from collegium.kinds.reward import RewardContext, RewardSource
@@ -46,7 +48,7 @@ from collegium.kinds.teacher import Teacher, TeacherConfig
 from collegium.kinds.tracker import Tracker
 from collegium.kinds.verifier import Verifier
 from collegium.kinds.weighter import Weighter
-from collegium.task import Completion, Demonstration, Message, Sample, Split, Task
+from collegium.task import Completion, Demonstration, Message, Sample, Split, Task, Turn
 from collegium.verdict import Abstain, Error, Score, Verdict
 
 __all__ = [
@@ -63,6 +65,9 @@ __all__ = [
     "Demonstration",
     "Engine",
     "EngineError",
+    "Environment",
+    "EnvironmentConfig",
+    "Episode",
     "Error",
     "Executor",
     "ExecutorConfig",
@@ -92,9 +97,11 @@ __all__ = [
     "TeacherConfig",
     "TeacherError",
     "Tracker",
+    "Turn",
     "Use",
     "UseAdvantage",
     "UseEngine",
+    "UseEnvironment",
     "UseLoss",
     "UseReward",
     "UseRouter",

@@ -23,6 +23,7 @@ Kind = Literal[
     "task",
     "executor",
     "tracker",
+    "environment",
 ]
 """The kinds of component. The first five are what the framework exists for."""
 
@@ -120,6 +121,7 @@ UseAdvantage = Annotated[Use, OfKind("advantage")]
 UseWeighter = Annotated[Use, OfKind("weighter")]
 UseTeacher = Annotated[Use, OfKind("teacher")]
 UseEngine = Annotated[Use, OfKind("engine")]
+UseEnvironment = Annotated[Use, OfKind("environment")]
 
 
 AnyConfig: TypeAlias = Config

@@ -102,6 +102,12 @@ def register_trackers() -> Sequence[Component]:
 
 
 @hookspec
+def register_environments() -> Sequence[Component]:
+    """Offer environments (`collegium.Environment`): what a model talks to over several turns, such as a tool."""
+    raise NotImplementedError
+
+
+@hookspec
 def before_run(event: events.RunStarted) -> None:
     """Be told that a run begins, before its first stage."""
 

@@ -18,6 +18,7 @@ class DomainSpec(Config):
     name: str
     task: Use
     verifier: Use
+    environment: Use | None = None
 
 
 class ErrorPolicy(Config):

@@ -12,17 +12,16 @@ import itertools
 import logging
 import math
 import reprlib
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from collegium.error_budget import ErrorBudget
 from collegium.errors import VerifierError
+from collegium.guarded import Guarded
 from collegium.job import ErrorPolicy
 from collegium.kinds.reward import RewardSource
 from collegium.kinds.verifier import Verifier
 from collegium.task import Completion, Sample, Task
-from collegium.time_limit import CallFailed, TimeLimitExceeded, call_within
+from collegium.time_limit import CallFailed, TimeLimitExceeded
 from collegium.verdict import Abstain, Error, Score, Verdict
 from collegium.verdict_cache import VerdictCache, digest_keys
 
@@ -34,27 +33,14 @@ LONGEST_BATCH_S = 3600.0
 """Longest time limit of a batch for a verifier with a `verify_batch` of its own, which keeps its pool busy."""
 LONGEST_SCORE_S = 3600.0
 """Most seconds that a reward source may take for a batch; it sees the whole batch at once, so it is never split."""
-MOST_ABANDONED = 16
-"""Hanging threads at which the run stops: each takes processor time from the rest."""
-LONGEST_REASON = 500
-"""Characters of an error's reason that are kept."""
 
 
-class _JudgeBase:
+class _JudgeBase(Guarded):
     """What judging a verifier's and a reward source's samples has in common."""
 
     expects = "a finite number"
     low = -math.inf
     high = math.inf
-
-    def __init__(self, *, owner: str, name: str, policy: ErrorPolicy, domain: str) -> None:
-        self.owner = owner
-        self.name = name
-        self.domain = domain
-        self.budget = ErrorBudget(policy, component=f"{owner}/{name}", owner=owner, domain=domain)
-        self._hanging: list[threading.Thread] = []
-        self._abandoned = 0
-        self._lock = threading.Lock()
 
     @property
     def judged(self) -> int:
@@ -70,16 +56,6 @@ class _JudgeBase:
     def abstained(self) -> int:
         """Verdicts that were `Abstain`; those given in quarantine are not counted."""
         return self.budget.abstained
-
-    @property
-    def abandoned(self) -> int:
-        """Calls that were left running in their thread because their time was up (see `call_within`)."""
-        return self._abandoned
-
-    @property
-    def quarantined(self) -> bool:
-        """Whether the error budget is spent and every verdict is `Abstain` from now on."""
-        return self.budget.quarantine is not None
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
         """Return one checked verdict per sample, in order.
@@ -102,26 +78,6 @@ class _JudgeBase:
 
     def _verdicts(self, samples: Sequence[Sample]) -> list[Verdict]:
         raise NotImplementedError
-
-    def _limited(self, seconds: float, function: Callable[[], object]) -> object:
-        """Call within a time limit; keep count of the threads that are left behind."""
-        try:
-            return call_within(seconds, function)
-        except TimeLimitExceeded as late:
-            self._abandon(late.thread)
-            raise
-
-    def _abandon(self, thread: threading.Thread) -> None:
-        with self._lock:
-            self._abandoned += 1
-            self._hanging = [each for each in [*self._hanging, thread] if each.is_alive()]
-            hanging = len(self._hanging)
-        if hanging >= MOST_ABANDONED:
-            raise VerifierError(
-                f"{self.owner}/{self.name} left {hanging} calls hanging, each in a thread that cannot be stopped",
-                fix=f"{self.owner} must end its own work in time: give it a process with a time limit",
-                owner=self.owner,
-            )
 
     def _checked(self, returned: object, count: int) -> list[Verdict]:
         """Check length, types and range of what the component returned for `count` samples."""
@@ -165,18 +121,6 @@ class _JudgeBase:
         if not (math.isfinite(value) and self.low <= value <= self.high):
             return self._error(f"returned a score of {value!r}, expected {self.expects}")
         return score if type(score.value) is float else replace(score, value=value)
-
-    def _error(self, reason: str, owner: str = "") -> Error:
-        """Make an `Error` that names its owner: this component, unless a reward source passes another's on."""
-        try:
-            line = " ".join(str(reason).split())
-        except Exception as error:
-            line = f"gave a reason that cannot be shown ({type(error).__name__})"
-        line = line if len(line) <= LONGEST_REASON else line[:LONGEST_REASON] + "..."
-        return Error(line, self._owner_of(owner))
-
-    def _owner_of(self, named: str) -> str:
-        return self.owner
 
 
 class Judge(_JudgeBase):

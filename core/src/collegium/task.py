@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
@@ -49,12 +49,41 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A part of a completion of several turns.
+
+    Args:
+        text: The turn's text, without the end-of-sequence token that ends a turn of the model.
+        sampled: Whether the model writes it. If not, an environment says it: it is read and never trained.
+        token_ids: Its ids; empty when the text did not come from an engine.
+    """
+
+    text: str
+    sampled: bool = True
+    token_ids: tuple[int, ...] = ()
+
+
+def transcript(turns: Sequence[Turn]) -> str:
+    """Return turns as one text: in order, and after each turn of the model but the last a newline, for its end."""
+    last = len(turns) - 1
+    return "".join(turn.text + "\n" * (turn.sampled and index < last) for index, turn in enumerate(turns))
+
+
+@dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A task with a completion to imitate; `quality` is a free label such as ``"right"`` or ``"no-carry"``."""
+    """A task with a completion to imitate; `quality` is a free label such as ``"right"`` or ``"no-carry"``.
+
+    A completion of several turns is a tuple of `Turn`, of which those of the environment are read and never trained.
+    """
 
     task: Task
-    completion: str
+    completion: str | tuple[Turn, ...]
     quality: str = ""
+
+    @property
+    def text(self) -> str:
+        """The completion as one text; see `transcript`."""
+        return self.completion if isinstance(self.completion, str) else transcript(self.completion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +91,22 @@ class Completion:
     """What a model answered.
 
     Args:
-        text: The decoded completion, without the end-of-sequence token.
+        text: The decoded completion, without the end-of-sequence token; of several turns, their `transcript`.
         finish_reason: ``"stop"`` if the model ended it, ``"length"`` if it was cut at the token limit.
-        token_ids: The sampled ids, end-of-sequence included; empty when the text did not come from an engine.
+        token_ids: All ids, end-of-sequence and an environment's included; empty when the text did not come from an
+            engine.
+        turns: Its turns, where an environment took part: the model's and the environment's, the last one the model's.
     """
 
     text: str
     finish_reason: FinishReason = "stop"
     token_ids: tuple[int, ...] = ()
+    turns: tuple[Turn, ...] = ()
+
+    @property
+    def length(self) -> int:
+        """How many tokens the model sampled; an environment's do not count."""
+        return sum(len(turn.token_ids) for turn in self.turns if turn.sampled) if self.turns else len(self.token_ids)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collegium.component import Config, Kind
 PLACES: dict[Kind, str] = {
     "task": "in domains.NAME",
     "verifier": "in domains.NAME",
+    "environment": "in domains.NAME",
     "stage": "in stages",
     "teacher": "in a stage's teachers, by the name that its router gives",
     "executor": "at the top of a recipe",

@@ -15,6 +15,8 @@ class TaskSource(Configurable):
 
     verifier: ClassVar[str | None] = None
     """Short name of the verifier whose fields the tasks carry; the plan refuses a domain that names another."""
+    environment: ClassVar[str | None] = None
+    """Short name of the environment that the tasks are made for; the plan refuses a domain without it."""
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Return the tasks of a split. No prompt is in both; `domain` is left empty for the core to fill in.

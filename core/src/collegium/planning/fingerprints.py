@@ -20,6 +20,9 @@ from collegium.plugins.registry import Entry
 if TYPE_CHECKING:
     from collegium.planning.plan import Plan, PlannedStage
 
+ALL_KINDS: tuple[Kind, ...] = ("task", "verifier", "environment")
+"""What a domain is made of."""
+
 
 class Fingerprints:
     """Fills in the fingerprints of a plan's stages, in order."""
@@ -27,11 +30,11 @@ class Fingerprints:
     def __init__(self, plan: Plan, domain_entries: Mapping[str, list[Entry]]) -> None:
         self.plan = plan
         self._domain_entries = domain_entries
-        plan.domain_digests = {name: self._domain(name, ("task", "verifier")) for name in plan.domains}
+        plan.domain_digests = {name: self._domain(name, ALL_KINDS) for name in plan.domains}
         plan.domain_packages = {name: self._packages_of(name) for name in plan.domains}
 
     def _domain(self, name: str, kinds: Sequence[Kind]) -> str:
-        """Return the digest of a domain's task source and data, with its verifier if `kinds` says so."""
+        """Return the digest of a domain's task source and data, with verifier and environment if `kinds` says so."""
         spec = self.plan.domains[name]
         return digest(
             [
@@ -65,7 +68,7 @@ class Fingerprints:
         recipe = self.plan.recipe
         for stage in self.plan.stages.values():
             node = stage.node
-            kinds: tuple[Kind, ...] = ("task", "verifier") if stage.config.judges() else ("task",)
+            kinds: tuple[Kind, ...] = ALL_KINDS if stage.config.judges() else ("task",)
             own = {
                 "core": core,
                 "id": node.id,
@@ -101,7 +104,7 @@ class Fingerprints:
         return sorted({entry.record.distribution for entry in [*stage.components.values(), *domains]})
 
     def _packages_of(self, name: str) -> list[str]:
-        """Return the distributions of a domain's tasks and verifier."""
+        """Return the distributions of a domain's tasks, verifier and environment."""
         return sorted({entry.record.distribution for entry in self._domain_entries[name]})
 
     def _teacher(self, teacher: str) -> str:

@@ -12,12 +12,14 @@ from typing import Any, Literal, Protocol, TypeAlias
 import torch
 
 from collegium.component import Kind, Use
+from collegium.environment_host import EnvironmentHost
 from collegium.errors import DataError, RecipeError
 from collegium.events import RolloutsJudged, StepFinished
 from collegium.job import DomainSpec, StageEvent, StageJob
 from collegium.judge import Judge, RewardJudge
 from collegium.kinds.adaptive import Adaptive
 from collegium.kinds.engine import Engine
+from collegium.kinds.environment import Environment
 from collegium.kinds.reward import RewardContext
 from collegium.kinds.stage import Edge
 from collegium.kinds.tasks import TaskSource
@@ -47,11 +49,12 @@ class Components(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A domain as a stage uses it: its tasks, and its verifier wrapped by the core."""
+    """A domain as a stage uses it: its tasks, its verifier and, if it has one, its environment, wrapped by the core."""
 
     name: str
     source: TaskSource
     judge: Judge
+    environment: EnvironmentHost | None = None
 
     def tasks(self, split: Split) -> list[Task]:
         """Return the tasks of a split, marked with the domain's name.
@@ -127,10 +130,11 @@ class StageContext:
         self.evaluation_metrics: dict[str, float] = {}
         """What evaluation counts besides its scores."""
         self.budgets: dict[str, Saved] = {}
-        """What a checkpoint holds besides weights: error budgets of verifiers and reward sources, and the state of
-        components that adapt."""
+        """What a checkpoint holds besides weights: error budgets of verifiers, environments and reward sources, and the
+        state of components that adapt."""
         self._adaptive: list[Adaptive] = []
         self._verifiers: dict[str, Verifier] = {}
+        self._built_environments: dict[str, Environment] = {}
         self._to_close: list[Any] = []
         self.directory.mkdir(parents=True, exist_ok=True)
 
@@ -158,6 +162,11 @@ class StageContext:
         found = {name: domain.tasks(split) for name, domain in self.domains.items()}
         folders = self.inputs("prompts_from") if split == "train" else []
         return restrict(found, read_prompts(folders)) if folders else found
+
+    @property
+    def environments(self) -> dict[str, EnvironmentHost]:
+        """The environments of the domains that have one, by domain."""
+        return {name: each.environment for name, each in self.domains.items() if each.environment is not None}
 
     def demonstrations(self) -> dict[str, list[Demonstration]]:
         """Return every domain's demonstrations; a domain may have none."""
@@ -236,7 +245,7 @@ class StageContext:
     def build(self, use: Use, kind: Kind) -> Any:
         """Build a component that the recipe names."""
         component = self.registry.build(kind, use.use, use.options)
-        if kind in ("engine", "reward", "verifier"):
+        if kind in ("engine", "reward", "verifier", "environment"):
             self._to_close.append(component)
         if isinstance(component, Engine):
             component.prepare(self.build)
@@ -299,7 +308,7 @@ class StageContext:
             notify(self.registry, "after_rollouts", RolloutsJudged(self.job.id, step, samples, verdicts))
 
     def close(self) -> None:
-        """Release engines, reward sources and verifiers."""
+        """Release engines, reward sources, verifiers and environments."""
         for component in dict.fromkeys([*self._to_close, *self._verifiers.values()]):
             try:
                 component.close()
@@ -315,7 +324,21 @@ class StageContext:
         judge = Judge(self._verifiers[key], owner=owner, name=name, policy=self.job.errors, domain=spec.name)
         if not evaluation:
             self.budgets[f"domain {spec.name}"] = judge.budget
-        return Domain(spec.name, self.build(spec.task, "task"), judge)
+        return Domain(spec.name, self.build(spec.task, "task"), judge, self._host(spec, evaluation=evaluation))
+
+    def _host(self, spec: DomainSpec, *, evaluation: bool) -> EnvironmentHost | None:
+        """Build a domain's environment; one that serves training and evaluation is built once."""
+        if spec.environment is None:
+            return None
+        key = spec.model_dump_json()
+        if key not in self._built_environments:
+            self._built_environments[key] = self.build(spec.environment, "environment")
+        owner, name = _owner(spec.environment)
+        built = self._built_environments[key]
+        host = EnvironmentHost(built, owner=owner, name=name, policy=self.job.errors, domain=spec.name)
+        if not evaluation:
+            self.budgets[f"environment of domain {spec.name}"] = host.budget
+        return host
 
 
 def _owner(use: Use) -> tuple[str, str]:

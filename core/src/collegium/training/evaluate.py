@@ -13,7 +13,8 @@ from collegium.kinds.engine import Engine
 from collegium.task import Sample
 from collegium.training.context import Domain
 from collegium.training.language_model import LanguageModel
-from collegium.training.rollouts import generate, to_completion
+from collegium.training.episodes import play, settle
+from collegium.training.generation import to_completion
 from collegium.training.tokenizers import encode_prompt
 from collegium.verdict import Abstain, Error, Score, Verdict
 
@@ -61,7 +62,7 @@ def evaluate_domains(
 
 
 def _evaluate(policy: LanguageModel, domain: Domain, spec: EvaluationSpec, engine: Engine) -> DomainScore | None:
-    """Return a domain's score; None if its verifier spent its error budget and the recipe quarantines the domain."""
+    """Return a domain's score; None if an error budget of its is spent and the recipe quarantines the domain."""
     tasks = domain.tasks("heldout")
     if spec.limit is not None and spec.limit < len(tasks):  # not the first ones, which may be of one sort
         chosen = random.Random(0).sample(range(len(tasks)), spec.limit)
@@ -70,15 +71,20 @@ def _evaluate(policy: LanguageModel, domain: Domain, spec: EvaluationSpec, engin
         raise DataError(
             f"domain {domain.name!r}: evaluation.limit {spec.limit} leaves no held-out task", fix="raise it"
         )
+    hosts = {} if domain.environment is None else {domain.name: domain.environment}
     samples: list[Sample] = []
+    known: list[Verdict | None] = []
     for start in range(0, len(tasks), spec.batch):
         chunk = tasks[start : start + spec.batch]
         prompts = [encode_prompt(policy.tokenizer, task.prompt) for task in chunk]
-        made = generate(engine, prompts, spec.sampling, range(start, start + len(prompts)))
-        completions = [to_completion(each, policy.tokenizer, policy.stop_ids) for each in made]
-        samples += [Sample(task, completion) for task, completion in zip(chunk, completions, strict=True)]
-    verdicts = domain.judge.judge(samples)
-    return None if domain.judge.quarantined else _summarise(domain, samples, verdicts, spec.min_scored)
+        played = play(engine, policy, chunk, prompts, spec.sampling, range(start, start + len(prompts)), hosts)
+        completions = [to_completion(each.generation, policy.tokenizer, policy.stop_ids) for each in played]
+        fresh = [Sample(task, completion) for task, completion in zip(chunk, completions, strict=True)]
+        samples, known = samples + fresh, known + settle(fresh, played, hosts)
+    judged = iter(domain.judge.judge([sample for sample, verdict in zip(samples, known, strict=True) if not verdict]))
+    verdicts = [verdict or next(judged) for verdict in known]
+    guards = [domain.judge, *hosts.values()]
+    return None if any(each.quarantined for each in guards) else _summarise(domain, samples, verdicts, spec.min_scored)
 
 
 def _summarise(domain: Domain, samples: list[Sample], verdicts: list[Verdict], min_scored: float) -> DomainScore:

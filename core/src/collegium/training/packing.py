@@ -20,17 +20,25 @@ from collegium.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A token sequence and where its trained part begins.
+    """A token sequence, where its completion begins, and what of that is trained.
 
     Args:
         token_ids: Prompt and completion, end of sequence included.
-        start: Index of the first trained token, at least 1 (the first token has nothing to be predicted from).
+        start: Index of the completion's first token, at least 1 (the first token has nothing to be predicted from).
         name: What errors call it, such as a task id.
+        trained: Of each id from `start` on, whether it is trained; the others, an environment's, are only read. None:
+            all of them.
     """
 
     token_ids: tuple[int, ...]
     start: int
     name: str = ""
+    trained: tuple[bool, ...] | None = None
+
+    @property
+    def trained_tokens(self) -> int:
+        """How many of its tokens are trained."""
+        return len(self.token_ids) - self.start if self.trained is None else sum(self.trained)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +134,7 @@ def lay_out(rows: Sequence[Sequence[Example]], pad_id: int) -> Rows:
         for number, example in enumerate(row, start=1):
             end = at + len(example.token_ids)
             token_ids[index, at:end] = torch.tensor(example.token_ids)
-            trained[index, at + example.start : end] = True
+            trained[index, at + example.start : end] = True if example.trained is None else torch.tensor(example.trained)
             positions[index, at:end] = torch.arange(end - at)
             segments[index, at:end] = number
             at = end

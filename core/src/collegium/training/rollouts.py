@@ -9,32 +9,37 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerBase
-
-from collegium.errors import ConfigError, EngineError, PluginError
+from collegium.errors import ConfigError, PluginError
 from collegium.judge import RewardJudge
-from collegium.kinds.engine import Engine, Generation, SamplingParams
+from collegium.kinds.engine import Engine, Generation
 from collegium.kinds.sampler import Sampler
-from collegium.task import Completion, Sample
+from collegium.task import Completion, Sample, Task
 from collegium.training.batch import RolloutBatch, collate, rewards_of
 from collegium.training.context import StageContext
 from collegium.training.distributed import world
+from collegium.training.episodes import Played, play, settle
+from collegium.training.generation import generate as generate
+from collegium.training.generation import to_completion as to_completion
 from collegium.training.language_model import LanguageModel
 from collegium.training.rollout_config import RolloutConfig
 from collegium.training.seeds import derive
-from collegium.training.tokenizers import decode_completion, encode_prompt, padding
+from collegium.training.tokenizers import encode_prompt, padding
 from collegium.verdict import Abstain, Error, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The rollouts of one prompt; `kept` says whether they are trained on."""
+    """The rollouts of one prompt; `kept` says whether they are trained on, but for the `failed` rows.
+
+    A row has failed if the environment did: its completion is not the policy's own doing.
+    """
 
     prompt: list[int]
     generations: list[Generation]
     samples: list[Sample]
     verdicts: list[Verdict]
     kept: bool
+    failed: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +75,13 @@ class RolloutCollector:
         self.policy = policy
         self.config = config
         self.engine: Engine = context.build(config.engine, "engine")
+        check_records(self.engine, config)
         self.sampler = sampler
         self.reward = reward
         self.tasks = context.tasks("train")
+        self.hosts = context.environments
         self._seconds: dict[str, float] = {}
+        self._episodes: list[Played] = []
         sampler.start(self.tasks)
 
     def collect(self, step: int) -> tuple[RolloutBatch | None, dict[str, float]]:
@@ -103,6 +111,7 @@ class RolloutCollector:
     def draw(self, step: int) -> Rollouts:
         """Sample and judge the step's rollouts with the weights that the engine has."""
         self._seconds = {"time/generate": 0.0, "time/judge": 0.0}
+        self._episodes = []
         drawn: list[Group] = []
         for attempt in range(1 + self.config.max_refills):
             wanted = self.config.prompts - sum(each.kept for each in drawn)
@@ -127,6 +136,11 @@ class RolloutCollector:
         if not kept:
             return None, {}
         batch = self._collate(kept)
+        played = [row not in each.failed for each in kept for row in range(len(each.samples))]
+        if not all(played):
+            batch = batch.select([row for row, whole in enumerate(played) if whole])
+            if not len(batch):
+                return None, {}
         lags = (rollouts.step - 1 - batch.weight_versions).tolist()
         fresh = [row for row, lag in enumerate(lags) if lag <= self.config.staleness]
         dropped = len(batch) - len(fresh)
@@ -142,41 +156,63 @@ class RolloutCollector:
             raise PluginError(f"sampler {type(self.sampler).__name__} drew {len(tasks)} tasks when asked for {count}")
         size = self.config.group
         prompts = [encode_prompt(self.policy.tokenizer, task.prompt) for task in tasks]
-        generations = self._generate([prompt for prompt in prompts for _ in range(size)], seed)
+        played = self._play(
+            [task for task in tasks for _ in range(size)], [prompt for prompt in prompts for _ in range(size)], seed
+        )
         samples = [
-            Sample(tasks[index // size], self.completion(made), group=first + index // size)
-            for index, made in enumerate(generations)
+            Sample(tasks[index // size], self.completion(each.generation), group=first + index // size)
+            for index, each in enumerate(played)
         ]
-        verdicts = self._judge(samples)
+        verdicts = self._judge(samples, played)
         slices = [slice(index * size, (index + 1) * size) for index in range(count)]
         return [
-            Group(prompt, generations[rows], samples[rows], verdicts[rows], self._keeps(verdicts[rows]))
+            Group(
+                prompt,
+                [each.generation for each in played[rows]],
+                samples[rows],
+                verdicts[rows],
+                self._keeps(verdicts[rows]),
+                frozenset(row for row, each in enumerate(played[rows]) if each.problem is not None),
+            )
             for prompt, rows in zip(prompts, slices, strict=True)
         ]
 
-    def _generate(self, prompts: list[list[int]], seed: int) -> list[Generation]:
+    def _play(self, tasks: list[Task], prompts: list[list[int]], seed: int) -> list[Played]:
+        """Sample a completion of each task, each rank its share; where a domain has an environment, an episode."""
         started = time.perf_counter()
         here = world()
         own = here.block(len(prompts))
-        seeds = [derive(seed, index) for index in own]
-        made = generate(self.engine, [prompts[index] for index in own], self.config.sampling, seeds) if own else []
-        generations = here.gather(made)
+        made = play(
+            self.engine,
+            self.policy,
+            [tasks[index] for index in own],
+            [prompts[index] for index in own],
+            self.config.sampling,
+            [derive(seed, index) for index in own],
+            self.hosts,
+        )
+        played = here.gather(made)
         self._seconds["time/generate"] += time.perf_counter() - started
-        self.context.rollouts += len(generations)
-        self.context.tokens_generated += sum(len(made.token_ids) for made in generations)
-        return generations
+        self.context.rollouts += len(played)
+        self.context.tokens_generated += sum(each.generation.length for each in played)
+        self._episodes += [each for task, each in zip(tasks, played, strict=True) if task.domain in self.hosts]
+        return played
 
     def completion(self, made: Generation) -> Completion:
         """Decode a generation."""
         return to_completion(made, self.policy.tokenizer, self.policy.stop_ids)
 
-    def _judge(self, samples: list[Sample]) -> list[Verdict]:
+    def _judge(self, samples: list[Sample], played: list[Played]) -> list[Verdict]:
+        """Judge the samples; those whose environment failed have their verdict already."""
+        known = settle(samples, played, self.hosts)
         if self.reward is None:
             return []
         started = time.perf_counter()
         # One rank judges: error budgets and caches are of the stage, not of a rank.
         here = world()
-        verdicts = here.from_main(self.reward.judge(samples) if here.is_main else [])
+        asked = [sample for sample, verdict in zip(samples, known, strict=True) if verdict is None]
+        judged = iter(here.from_main(self.reward.judge(asked) if here.is_main else []))
+        verdicts = [next(judged) if verdict is None else verdict for verdict in known]
         self._seconds["time/judge"] += time.perf_counter() - started
         return verdicts
 
@@ -192,11 +228,12 @@ class RolloutCollector:
             [sample for each in groups for sample in each.samples],
             [verdict for each in groups for verdict in each.verdicts],
             padding(self.policy.tokenizer),
+            self.config.sampling,
         )
 
     def _metrics(self, drawn: list[Group]) -> dict[str, float]:
         generations = [made for each in drawn for made in each.generations]
-        tokens = sum(len(made.token_ids) for made in generations)
+        tokens = sum(made.length for made in generations)
         verdicts = [verdict for each in drawn for verdict in each.verdicts]
         metrics = {
             "rollouts": float(len(generations)),
@@ -207,6 +244,9 @@ class RolloutCollector:
             "time/tokens_per_second": tokens / max(self._seconds["time/generate"], 1e-9),
             **self._seconds,
         }
+        if self._episodes:
+            metrics["episodes/turns"] = mean(each.turns for each in self._episodes)
+            metrics["episodes/failed"] = mean(each.problem is not None for each in self._episodes)
         if self.reward is not None:
             metrics["verdicts/abstain"] = mean(isinstance(verdict, Abstain) for verdict in verdicts)
             metrics["verdicts/error"] = mean(isinstance(verdict, Error) for verdict in verdicts)
@@ -214,38 +254,18 @@ class RolloutCollector:
         return metrics
 
 
-def generate(
-    engine: Engine, prompts: list[list[int]], sampling: SamplingParams, seeds: Sequence[int]
-) -> list[Generation]:
-    """Generate, and check that there is one well-formed generation per prompt.
+def check_records(engine: Engine, config: RolloutConfig) -> None:
+    """Refuse an engine that does not record what the stage replays.
 
     Raises:
-        EngineError: If the engine fails or what it returns is malformed; names the engine's class.
+        ConfigError: If `sampling.keep_mask` meets an engine without `records_kept`.
     """
-    name = type(engine).__name__
-    try:
-        made = list(engine.generate(prompts, sampling, seeds))
-    except EngineError:
-        raise
-    except Exception as error:
-        raise EngineError(f"{name} failed to generate for {len(prompts)} prompts: {error}") from error
-    if len(made) != len(prompts):
-        raise EngineError(f"{name} returned {len(made)} generations for {len(prompts)} prompts", fix="report it")
-    for index, each in enumerate(made):
-        if not each.token_ids or len(each.token_ids) != len(each.logprobs):
-            found = f"{len(each.token_ids)} tokens with {len(each.logprobs)} log-probs"
-            raise EngineError(
-                f"{name} returned {found} for prompt {index}; expected one log-prob per token, at least one"
-            )
-        if not all(math.isfinite(value) for value in each.logprobs):
-            raise EngineError(f"{name} returned a log-prob that is not finite for prompt {index}")
-    return made
-
-
-def to_completion(made: Generation, tokenizer: PreTrainedTokenizerBase, stop_ids: frozenset[int]) -> Completion:
-    """Decode a generation."""
-    text = decode_completion(tokenizer, list(made.token_ids), stop_ids)
-    return Completion(text, made.finish_reason, made.token_ids)
+    if config.sampling.keep_mask and not engine.records_kept:
+        raise ConfigError(
+            f"sampling has keep_mask, and the engine {config.engine.use} does not record the ids that top_p keeps",
+            fix="use engine: transformers, or sample with top_p: 1 and without keep_mask",
+            owner=config.engine.use.rpartition("/")[0],
+        )
 
 
 def reward_metrics(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[str, float]:

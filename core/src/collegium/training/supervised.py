@@ -51,7 +51,7 @@ def train_on_examples(
 def supervised_step(trainer: Trainer, examples: Sequence[Example], config: SupervisedConfig) -> dict[str, float]:
     """Do one optimizer step on the mean loss of the examples' trained tokens."""
     rows = pack(examples, config.row_tokens) if config.layout == "packed" else pad(examples)
-    trained = sum(len(example.token_ids) - example.start for example in examples)
+    trained = sum(example.trained_tokens for example in examples)
 
     def loss_of(part: Sequence[Sequence[Example]]) -> Tensor:
         return -trained_logprobs(trainer.policy, part).sum() / trained

@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from collegium.errors import DataError
-from collegium.task import Demonstration, Task
+from collegium.task import Demonstration, Task, Turn
 from collegium.training.packing import Example
-from collegium.training.tokenizers import Prompt, encode_completion, encode_prompt
+from collegium.training.tokenizers import Prompt, encode_completion, encode_prompt, encode_reply
 
 DATA_FILE = "data.jsonl"
 """Name of a data artifact's file in its folder."""
 
 
-def to_example(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, completion: str, name: str) -> Example:
-    """Encode a prompt and its completion; only the completion, end of sequence included, is trained.
+def to_example(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, completion: str | Sequence[Turn], name: str
+) -> Example:
+    """Encode a prompt and its completion; only what the model writes of it, end of sequence included, is trained.
 
     Raises:
-        DataError: If the prompt is empty or something cannot be encoded.
+        DataError: If the prompt is empty, the model has no turn or not the last one, or something cannot be encoded.
     """
     prompt_ids = encode_prompt(tokenizer, prompt)
     if not prompt_ids:
         raise DataError(f"example {name!r} has an empty prompt", fix="give it a prompt of at least one token")
-    return Example((*prompt_ids, *encode_completion(tokenizer, completion)), len(prompt_ids), name)
+    if isinstance(completion, str):
+        return Example((*prompt_ids, *encode_completion(tokenizer, completion)), len(prompt_ids), name)
+    if not completion or not completion[-1].sampled:
+        raise DataError(
+            f"example {name!r}: a completion of turns must end with a turn of the model",
+            fix='let its last turn be "sampled": true',
+        )
+    ids, trained = encode_turns(tokenizer, completion)
+    return Example((*prompt_ids, *ids), len(prompt_ids), name, trained)
+
+
+def encode_turns(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> tuple[list[int], tuple[bool, ...]]:
+    """Return the ids of a completion's turns, each encoded by itself, and which of them are trained.
+
+    A turn of the model ends with the end-of-sequence token, as in an episode.
+    """
+    parts = [
+        encode_completion(tokenizer, turn.text) if turn.sampled else encode_reply(tokenizer, turn.text, special=True)
+        for turn in turns
+    ]
+    marks = (turn.sampled for turn, part in zip(turns, parts, strict=True) for _ in part)
+    return [token for part in parts for token in part], tuple(marks)
 
 
 def demonstration_examples(
@@ -40,12 +63,15 @@ def demonstration_examples(
 def read_examples(tokenizer: PreTrainedTokenizerBase, path: Path) -> list[Example]:
     """Encode the rows ``{"prompt", "completion"}`` of a JSON Lines file, or of a data artifact's folder.
 
+    A completion is text, or a list of turns ``{"text": ..., "sampled": true}``, of which those that are not sampled are
+    read and not trained.
+
     Raises:
         DataError: If it is missing, truncated, malformed or empty; names file and line.
     """
     file = path / DATA_FILE if path.is_dir() else path
     examples = [
-        to_example(tokenizer, _prompt(row["prompt"], file, number), row["completion"], f"{file.name}:{number}")
+        to_example(tokenizer, _prompt(row["prompt"], file, number), _completion(row["completion"], file, number), f"{file.name}:{number}")
         for number, row in _rows(file)
     ]
     if not examples:
@@ -92,12 +118,26 @@ def _row(line: str, file: Path, number: int) -> dict[str, Any]:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise DataError(f"{file}:{number}: not JSON: {error}", fix="mend or remove the line") from error
-    if not isinstance(row, dict) or not isinstance(row.get("completion"), str) or "prompt" not in row:
+    if not isinstance(row, dict) or not isinstance(row.get("completion"), (str, list)) or "prompt" not in row:
         found = sorted(row) if isinstance(row, dict) else type(row).__name__
         raise DataError(
             f'{file}:{number}: expected {{"prompt": ..., "completion": "..."}}, found {found}', fix="mend the line"
         )
     return row
+
+
+def _completion(value: str | list[Any], file: Path, number: int) -> str | tuple[Turn, ...]:
+    if isinstance(value, str):
+        return value
+    if all(
+        isinstance(turn, dict) and isinstance(turn.get("text"), str) and isinstance(turn.get("sampled"), bool)
+        for turn in value
+    ):
+        return tuple(Turn(turn["text"], turn["sampled"]) for turn in value)
+    raise DataError(
+        f'{file}:{number}: a completion must be text or a list of {{"text": ..., "sampled": true or false}}',
+        fix="mend the line",
+    )
 
 
 def _prompt(value: Any, file: Path, number: int) -> Prompt:

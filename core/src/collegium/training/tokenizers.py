@@ -112,6 +112,23 @@ def encode_completion(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int
     return [*_encode(tokenizer, text, special=False), end_of_sequence(tokenizer)]
 
 
+def encode_reply(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool) -> list[int]:
+    """Return the ids of an environment's text, encoded by itself.
+
+    Args:
+        tokenizer: The model's.
+        text: What the environment says.
+        special: Whether the names of special tokens stand for these tokens; if not, they are plain text, so that a tool
+            that repeats what the model wrote cannot end a turn or speak for somebody else.
+
+    Raises:
+        DataError: If the text cannot be encoded.
+    """
+    if not text:
+        return []
+    return _encode(tokenizer, text, special=False, split=not special)
+
+
 def decode_completion(tokenizer: PreTrainedTokenizerBase, token_ids: list[int], stop_ids: frozenset[int]) -> str:
     """Return a completion's text without the token that ended it; other special tokens stay visible."""
     kept = token_ids[:-1] if token_ids and token_ids[-1] in stop_ids else token_ids
@@ -134,9 +151,9 @@ def padding(tokenizer: PreTrainedTokenizerBase) -> int:
     return end_of_sequence(tokenizer) if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool) -> list[int]:
+def _encode(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool, split: bool = False) -> list[int]:
     try:
-        return list(tokenizer.encode(text, add_special_tokens=special))
+        return list(tokenizer.encode(text, add_special_tokens=special, split_special_tokens=split))
     except Exception as error:  # the tokenizers library raises bare exceptions
         unknown = sorted(set(text) - set(tokenizer.get_vocab()))
         raise DataError(

@@ -23,6 +23,7 @@ _MODULES = (
     "weighter",
     "task",
     "loss",
+    "environment",
 )
 _CHECKS: list[Check] = []
 

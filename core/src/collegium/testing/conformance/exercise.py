@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from collegium.component import Kind
+from collegium.environment_host import EnvironmentHost
 from collegium.job import ErrorPolicy
 from collegium.judge import Judge
+from collegium.kinds.environment import Environment
 from collegium.kinds.reward import RewardConfig, RewardContext
 from collegium.kinds.verifier import Verifier
 from collegium.task import Completion, Sample, Task
@@ -151,7 +153,20 @@ def _task(_: Subject, instance: Any) -> list[Any]:
     splits = [
         [task.id, task.prompt_text, task.reference] for split in ("train", "heldout") for task in instance.tasks(split)
     ]
-    return splits + [[each.task.id, each.completion] for each in instance.demonstrations()]
+    return splits + [[each.task.id, each.text] for each in instance.demonstrations()]
+
+
+def hosted(environment: Environment, policy: ErrorPolicy) -> EnvironmentHost:
+    """Return an environment as the core calls it."""
+    return EnvironmentHost(environment, owner="collegium", name="subject", policy=policy, domain="conformance")
+
+
+def _environment(subject: Subject, instance: Any) -> list[Any]:
+    host, said = hosted(instance, ErrorPolicy(budget=1.0)), []
+    for episode, text in [(host.open([tasks_of(subject)[0]])[0], text) for text in HOSTILE.values()]:
+        answer = episode if isinstance(episode, Error) else host.reply([(episode, text)])[0]
+        said.append(["error"] if isinstance(answer, Error) else ["reply", answer])
+    return said
 
 
 _EXERCISES: dict[Kind, Callable[[Subject, Any], list[Any]]] = {
@@ -161,6 +176,7 @@ _EXERCISES: dict[Kind, Callable[[Subject, Any], list[Any]]] = {
     "sampler": _sampler,
     "weighter": _weighter,
     "task": _task,
+    "environment": _environment,
 }
 EXERCISED = tuple(_EXERCISES)
 """Kinds that can be exercised without torch."""

@@ -12,6 +12,7 @@ from collegium import hookspecs
 from collegium.component import Config, Configurable, Kind
 from collegium.kinds.advantage import Advantage
 from collegium.kinds.engine import Engine
+from collegium.kinds.environment import Environment
 from collegium.kinds.executor import Executor
 from collegium.kinds.loss import Loss
 from collegium.kinds.reward import RewardSource
@@ -42,6 +43,7 @@ BASES: dict[Kind, type[Configurable]] = {
     "task": TaskSource,
     "executor": Executor,
     "tracker": Tracker,
+    "environment": Environment,
 }
 UNKNOWN_OPTION = "collegium_no_such_option"
 
