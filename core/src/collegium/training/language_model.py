@@ -40,7 +40,7 @@ from collegium.training.logprobs import scatter_to_tokens
 from collegium.training.packing_probe import keeps_apart
 from collegium.training.shared_prompts import share_prompts
 from collegium.training.tokenizers import TokenizerIdentity, encode_prompt, end_of_sequence
-from collegium.training.vision import Pictures, Vision, refuse_pictures
+from collegium.training.vision import Pictures, Vision, freeze_unread, refuse_pictures
 
 if TYPE_CHECKING:
     from collegium.training.adapter import Adapter
@@ -114,6 +114,8 @@ class LanguageModel:
             )
         model.eval()
         vision = Vision.load(path, config) if reads_pictures(config) else None
+        if vision is not None:
+            freeze_unread(model, vision)
         loaded = cls(model, tokenizer, vision).to(device)
         loaded.check_head()
         return loaded

@@ -189,6 +189,18 @@ def features_of(model: PreTrainedModel, pixels: Tensor) -> Tensor:
     return torch.cat([each.flatten(0, -2) for each in found])
 
 
+def freeze_unread(model: PreTrainedModel, vision: Vision) -> None:
+    """Freeze what a picture's features do not depend on, such as a tower's last norm: it would never get a gradient."""
+    weights = [weight for _, weight in model.base_model.named_parameters() if weight.requires_grad]
+    with torch.enable_grad():
+        total = features_of(model, vision.blank.pixels[None].to(model.device)).sum()
+    reached = torch.autograd.grad(total, weights, allow_unused=True)
+    text = {id(weight) for weight in model.base_model.language_model.parameters()}
+    for weight, gradient in zip(weights, reached, strict=True):
+        if gradient is None and id(weight) not in text:
+            weight.requires_grad = False
+
+
 def placeholder_id(config: PretrainedConfig) -> int:
     """Return the id that stands for a picture.
 
