@@ -118,6 +118,30 @@ def test_a_number_of_endless_digits_is_no_json() -> None:
     assert not holds("9" * 100_000, is_json=True)
 
 
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        ("<think>a</think>b", True),
+        ("<think>a</think>\nb", True),
+        ("<think>a</think>", False),
+        ("<think>a</think> \u200b", False),
+        ("a</think>b", False),
+        ("<think></think>b", False),
+        ("<think>a</think>b</think>", False),
+        ("<think>a</think><think>b</think>c", False),
+        ("so <think>a</think>b", False),
+    ],
+)
+def test_an_answer_may_have_to_follow_the_last_tag(text: str, held: bool) -> None:
+    assert holds(text, tags=["think"], answer_follows=True) == held
+
+
+@pytest.mark.parametrize("options", [{"must_stop": True}, {"tags": ["think"], "is_json": True}])
+def test_an_answer_can_follow_only_tags_and_no_json(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="answer_follows"):
+        FormatVerifier({**options, "answer_follows": True})
+
+
 def test_json_is_read_from_the_last_tag() -> None:
     assert holds('<think>{</think><answer>{"a": 1}</answer>', tags=["think", "answer"], is_json=True)
     assert not holds("<think>1</think><answer>{</answer>", tags=["think", "answer"], is_json=True)

@@ -35,6 +35,8 @@ class FormatConfig(Config):
     """The model must have ended the completion itself."""
     tags: tuple[Annotated[str, Field(pattern=r"^[A-Za-z][\w.-]*$")], ...] = ()
     """Names of tags: each must stand once, in this order, not blank, with nothing but white space around them."""
+    answer_follows: bool = False
+    """What follows the last tag must be some text, without any of the tags: ``<think>...</think>answer``."""
     pattern: Annotated[str, AfterValidator(_compiles)] | None = None
     """Regular expression that the whole completion must match; ``(?s)`` lets a dot span lines."""
     is_json: bool = False
@@ -52,6 +54,10 @@ class FormatConfig(Config):
             raise ValueError("format checks nothing: give must_stop, tags, pattern, is_json or json_schema")
         if len(set(self.tags)) != len(self.tags):
             raise ValueError(f"tags must differ, got {list(self.tags)}")
+        if self.answer_follows and not self.tags:
+            raise ValueError("answer_follows needs tags")
+        if self.answer_follows and (self.is_json or self.json_schema is not None):
+            raise ValueError("answer_follows and JSON cannot be asked for together: JSON is what the last tag holds")
         if found := forbidden_keyword(self.json_schema):
             raise ValueError(f"json_schema may hold no pattern and no outside reference, found {found!r}")
         return self
@@ -81,7 +87,7 @@ class FormatVerifier(Verifier):
         contents = {tag: tag_content(text, tag) for tag in self.config.tags}
         checks |= {f"tag {tag}": has_text(content) for tag, content in contents.items()}
         if self.config.tags:
-            checks["layout"] = _in_layout(text, self.config.tags)
+            checks["layout"] = _in_layout(text, self.config.tags, answer_follows=self.config.answer_follows)
         if self._pattern is not None:
             try:
                 checks["pattern"] = self._pattern.fullmatch(text, timeout=PATTERN_S, concurrent=True) is not None
@@ -117,8 +123,11 @@ def has_text(content: str | None) -> bool:
     return any(unicodedata.category(character)[0] not in "CZ" for character in content or "")
 
 
-def _in_layout(text: str, tags: tuple[str, ...]) -> bool:
-    """Say whether the text is these tags in this order, with nothing but white space before, between and after."""
+def _in_layout(text: str, tags: tuple[str, ...], *, answer_follows: bool) -> bool:
+    """Say whether the text is these tags in this order, with nothing but white space before, between and after.
+
+    With `answer_follows` there must be more after the last of them.
+    """
     rest = text.strip()
     for tag in tags:
         if not rest.startswith(f"<{tag}>"):
@@ -127,4 +136,4 @@ def _in_layout(text: str, tags: tuple[str, ...]) -> bool:
         if not closed:
             return False
         rest = rest.lstrip()
-    return not rest
+    return has_text(rest) if answer_follows else not rest
