@@ -1,0 +1,58 @@
+"""The README's recipes plan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from collegium.planning import make_plan
+from collegium.recipe import load_recipe
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def blocks() -> list[str]:
+    return [part.partition("```")[0] for part in README.read_text(encoding="utf-8").split("```yaml\n")[1:]]
+
+
+def planned(path: Path, text: str, registry: Any) -> Any:
+    path.write_text(text, encoding="utf-8")
+    return make_plan(load_recipe(path), registry)
+
+
+def test_the_readmes_recipe_plans_and_depends_on_its_file(tmp_path, installed_registry, monkeypatch):
+    monkeypatch.setenv("COLLEGIUM_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    file = tmp_path / "data" / "sft_small_instructions.jsonl"
+
+    def plan(output: str) -> Any:
+        file.write_text(json.dumps({"instruction": "i", "output": output}) + "\n")
+        return planned(tmp_path / "a.yaml", blocks()[0], installed_registry).stages
+
+    before, after = plan("a"), plan("b")
+    assert before["rl"].node.inputs == {"init_from": ["dpo"], "prompts_from": ["solvable"]}
+    assert before["base"].fingerprint == after["base"].fingerprint
+    assert all(before[name].fingerprint != after[name].fingerprint for name in before if name != "base")
+
+
+def test_the_readmes_further_stages_plan(tmp_path, installed_registry):
+    start = "collegium: 1\nname: more\ndomains:\n  writing: {task: writing, verifier: instructions}\nstages:\n"
+    start += "  chat: {use: pretrain}\n"
+    sources = "".join(
+        f"  {name}: {{use: rejection-sampling, generate_from: chat}}\n" for name in ("original", "traces")
+    )
+    plan = planned(tmp_path / "b.yaml", start + sources + blocks()[1] + blocks()[2], installed_registry)
+    assert plan.stages["samples"].node.inputs == {"data_from": ["original", "traces"]}
+    assert plan.stages["dialogues"].options["check"]["use"] == "collegium-verifier-instructions/instructions"
+
+
+def test_a_stage_that_learns_from_given_data_takes_no_prompts(tmp_path, installed_registry):
+    import pytest
+
+    from collegium import RecipeError
+
+    text = "collegium: 1\nname: x\ndomains:\n  w: {task: writing, verifier: instructions}\nstages:\n"
+    text += "  base: {use: pretrain}\n  c: {use: curate}\n  s: {use: sft, init_from: base, prompts_from: c}\n"
+    with pytest.raises(RecipeError, match="takes no `prompts_from`"):
+        planned(tmp_path / "c.yaml", text, installed_registry)
