@@ -48,7 +48,7 @@ from collegium.kinds.teacher import Teacher, TeacherConfig
 from collegium.kinds.tracker import Tracker
 from collegium.kinds.verifier import Verifier
 from collegium.kinds.weighter import Weighter
-from collegium.task import Completion, Demonstration, Message, Sample, Split, Task, Turn
+from collegium.task import Completion, Demonstration, Message, PicturedText, Sample, Split, Task, Turn
 from collegium.verdict import Abstain, Error, Score, Verdict
 
 __all__ = [
@@ -76,6 +76,7 @@ __all__ = [
     "Loss",
     "LossConfig",
     "Message",
+    "PicturedText",
     "PluginError",
     "PolicyError",
     "RecipeError",

@@ -47,6 +47,24 @@ class Task:
             return self.prompt
         return "\n\n".join(message["content"] for message in self.prompt)
 
+    @property
+    def shown(self) -> tuple[str, tuple[bytes, ...]]:
+        """What a model is shown: the prompt as plain text, and the pictures. Tasks that share it are one."""
+        return self.prompt_text, self.images
+
+
+@dataclass(frozen=True, slots=True)
+class PicturedText:
+    """Raw text with pictures, to pretrain on.
+
+    Args:
+        text: The text; it has the model's placeholder for each picture.
+        images: The pictures, as PNG files in memory.
+    """
+
+    text: str
+    images: tuple[bytes, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,7 +14,10 @@ from collegium.errors import EngineError
 from collegium.kinds.engine import Engine, Generation, SamplingParams
 from collegium.training.language_model import LanguageModel
 from collegium.training.tokenizers import padding
+from collegium.training.vision import Pictures, model_inputs
 
+Request: TypeAlias = tuple[tuple[int, ...], tuple[bytes, ...]]
+"""A prompt's ids and its pictures."""
 COMPACT_BELOW = 0.75
 """Share of a decoding batch still running below which the finished rows are dropped from it."""
 
@@ -23,6 +27,7 @@ class TransformersEngine(Engine):
 
     Config = TransformersEngineConfig
     records_kept = True
+    reads_images = True
 
     def sync(self, policy: LanguageModel, version: int) -> None:
         """Sample from `policy` from now on; where its weights are split over ranks, from a copy of them."""
@@ -31,12 +36,17 @@ class TransformersEngine(Engine):
 
     @torch.no_grad()
     def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, seeds: Sequence[int]
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: SamplingParams,
+        seeds: Sequence[int],
+        images: Sequence[tuple[bytes, ...]] | None = None,
     ) -> Sequence[Generation]:
-        """Return one generation per prompt; it depends on nothing but prompt, seed, weights and `sampling`.
+        """Return one generation per prompt; it depends on nothing but prompt, pictures, seed, weights and `sampling`.
 
         Raises:
             EngineError: If there is no policy yet, a prompt is empty, or a completion may not fit the model's context.
+            PolicyError: If there are pictures and the policy reads text alone.
         """
         policy = getattr(self, "_policy", None)
         if policy is None:
@@ -45,6 +55,8 @@ class TransformersEngine(Engine):
         if empty:
             raise EngineError(f"prompts {empty[:5]} have no token", fix="give each task a prompt", owner="collegium")
         check_room(policy, prompts, sampling)
+        shown = [tuple(prompt) for prompt in prompts], images or [()] * len(prompts)
+        requests = list(zip(*shown, strict=True))
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         made: dict[int, Generation] = {}
         training = policy.model.training
@@ -52,7 +64,7 @@ class TransformersEngine(Engine):
         try:
             for start in range(0, len(order), self.config.batch):
                 rows = order[start : start + self.config.batch]
-                decoding = _Decoding(policy, [prompts[row] for row in rows], sampling, [seeds[row] for row in rows])
+                decoding = _Decoding(policy, [requests[row] for row in rows], sampling, [seeds[row] for row in rows])
                 made.update(zip(rows, decoding.run(self._version), strict=True))
         finally:
             policy.model.train(training)
@@ -78,24 +90,24 @@ class _Decoding:
     """One batch being decoded. Rows: ``R`` still in the batch, of which `running` are unfinished."""
 
     def __init__(
-        self, policy: LanguageModel, prompts: list[Sequence[int]], sampling: SamplingParams, seeds: list[int]
+        self, policy: LanguageModel, requests: list[Request], sampling: SamplingParams, seeds: list[int]
     ) -> None:
         self.policy = policy
         self.sampling = sampling
         self.noise = uniforms(seeds, sampling.max_tokens).to(policy.device)
         self.stop = torch.tensor(sorted(policy.stop_ids), device=policy.device)
         self.cache = DynamicCache(config=policy.model.config)
-        self.prompts = [tuple(prompt) for prompt in prompts]
+        self.requests = requests
         self.mask = torch.zeros(0, 0, dtype=torch.long)
         self.padded = False
-        count = len(prompts)
+        count = len(requests)
         self.rows = torch.arange(count, device=policy.device)
         self.running = torch.ones(count, dtype=torch.bool, device=policy.device)
         self.sampled = torch.zeros(count, sampling.max_tokens, dtype=torch.long, device=policy.device)
         self.logprobs = torch.zeros(count, sampling.max_tokens, device=policy.device)
         self.lengths = torch.full((count,), sampling.max_tokens, device=policy.device)
         self.stopped = torch.zeros(count, dtype=torch.bool, device=policy.device)
-        self.kept: list[list[tuple[int, ...]]] | None = [[] for _ in prompts] if sampling.keep_mask else None
+        self.kept: list[list[tuple[int, ...]]] | None = [[] for _ in requests] if sampling.keep_mask else None
 
     def run(self, version: int) -> list[Generation]:
         """Decode to the end and return the generations in the order of the prompts."""
@@ -115,26 +127,27 @@ class _Decoding:
 
     def _read_prompts(self) -> tuple[Tensor, Tensor]:
         """Run the prompts, each different one once, and return every row's next logits and last position."""
-        unique = {prompt: index for index, prompt in enumerate(dict.fromkeys(self.prompts))}
-        width = max(map(len, unique))
+        unique = {request: index for index, request in enumerate(dict.fromkeys(self.requests))}
+        width = max(len(prompt) for prompt, _ in unique)
         tokens = torch.full((len(unique), width), padding(self.policy.tokenizer), dtype=torch.long)
         mask = torch.zeros(len(unique), width, dtype=torch.long)
-        for prompt, row in unique.items():
+        for (prompt, _), row in unique.items():
             tokens[row, width - len(prompt) :] = torch.tensor(prompt, dtype=torch.long)
             mask[row, width - len(prompt) :] = 1
         self.mask = mask.to(self.policy.device)
         self.padded = bool((mask == 0).any())
         positions = (self.mask.cumsum(dim=1) - 1).clamp_min(0)
-        logits = self._logits(tokens.to(self.policy.device), positions)
-        rows = torch.tensor([unique[prompt] for prompt in self.prompts], device=self.policy.device)
+        tokens = tokens.to(self.policy.device)
+        logits = self._logits(tokens, positions, self.policy.pictures(tokens, [images for _, images in unique]))
+        rows = torch.tensor([unique[request] for request in self.requests], device=self.policy.device)
         self.cache.batch_select_indices(rows)
         self.mask = self.mask[rows]
         return logits[rows], positions[rows, -1:]
 
-    def _logits(self, tokens: Tensor, positions: Tensor) -> Tensor:
+    def _logits(self, tokens: Tensor, positions: Tensor, pictures: Pictures | None = None) -> Tensor:
         """Return the logits of the next token, ``[R, V]`` float32."""
         output = self.policy.model.base_model(
-            input_ids=tokens,
+            **model_inputs(self.policy.model, tokens, pictures),
             attention_mask=self.mask if self.padded else None,
             position_ids=positions,
             past_key_values=self.cache,

@@ -76,6 +76,9 @@ class Engine(Configurable):
     records_kept: ClassVar[bool] = False
     """Whether it fills `Generation.kept` where `SamplingParams.keep_mask` asks for it; stages refuse others then."""
 
+    reads_images: ClassVar[bool] = False
+    """Whether `generate` takes `images`; others are refused where a prompt has pictures."""
+
     def prepare(self, build: Callable[[Use, Kind], Any]) -> None:
         """Take what builds the components that the options name; called once, first. Default: there are none."""
 
@@ -84,9 +87,16 @@ class Engine(Configurable):
         raise NotImplementedError
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, seeds: Sequence[int]
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: SamplingParams,
+        seeds: Sequence[int],
+        images: Sequence[tuple[bytes, ...]] | None = None,
     ) -> Sequence[Generation]:
         """Return one generation per prompt, in order.
+
+        `images`, given only where some prompt has pictures, are each prompt's, as PNG files in memory; its ids hold a
+        picture's placeholder as often as the policy's processor makes tokens of the picture.
 
         Each prompt has a seed of its own, in [0, 2^63): the same prompt, seed and weights give the same tokens,
         whatever else is in the call, so that ranks may share the prompts and a call may be repeated.

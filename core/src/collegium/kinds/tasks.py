@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from collegium.component import Configurable
-from collegium.task import Demonstration, Split, Task
+from collegium.task import Demonstration, PicturedText, Split, Task
 
 
 class TaskSource(Configurable):
@@ -32,6 +32,10 @@ class TaskSource(Configurable):
 
     def texts(self) -> Sequence[str]:
         """Return raw text in the domain's alphabet, for pretraining a model from scratch. Default: none."""
+        return ()
+
+    def pictured_texts(self) -> Sequence[PicturedText]:
+        """Return raw text with pictures, none of them a held-out task's, for pretraining. Default: none."""
         return ()
 
     def files(self) -> Sequence[Path]:

@@ -26,7 +26,7 @@ from collegium.kinds.tasks import TaskSource
 from collegium.kinds.teacher import Teacher
 from collegium.kinds.verifier import Verifier
 from collegium.plugins.lifecycle import notify
-from collegium.task import Demonstration, Sample, Split, Task
+from collegium.task import Demonstration, PicturedText, Sample, Split, Task
 from collegium.training.checkpoint import Checkpoints
 from collegium.training.distributed import world
 from collegium.training.journal import Journal, finite
@@ -83,8 +83,8 @@ class Domain:
         return made
 
     def _check_not_held_out(self, tasks: Sequence[Task]) -> None:
-        heldout = {task.prompt_text for task in self.source.tasks("heldout")} if tasks else set()
-        leaked = [task.id for task in tasks if task.prompt_text in heldout]
+        heldout = {task.shown for task in self.source.tasks("heldout")} if tasks else set()
+        leaked = [task.id for task in tasks if task.shown in heldout]
         if leaked:
             raise DataError(
                 f"domain {self.name!r}: {len(leaked)} training tasks have a held-out prompt, such as {leaked[0]!r}; "
@@ -179,6 +179,24 @@ class StageContext:
             self.refuse_held_out(found, f"the texts of domain {name!r}")
         return texts
 
+    def pictured_texts(self) -> dict[str, list[PicturedText]]:
+        """Return every domain's raw text with pictures; a domain may have none.
+
+        Raises:
+            DataError: If one shows a picture of a held-out task; scores on that task would mean nothing.
+        """
+        heldout = {image: task.id for task in self.held_out_tasks for image in task.images}
+        found = {name: list(domain.source.pictured_texts()) for name, domain in self.domains.items()}
+        for name, texts in found.items():
+            leaked = next((heldout[image] for each in texts for image in each.images if image in heldout), None)
+            if leaked is not None:
+                raise DataError(
+                    f"the texts of domain {name!r} show a picture of the held-out task {leaked!r}; scores on it would "
+                    "mean nothing",
+                    fix="take it out of the training data, or out of the held-out tasks",
+                )
+        return found
+
     @cached_property
     def held_out_tasks(self) -> list[Task]:
         """The held-out tasks of every domain that the stage trains or is evaluated on."""
@@ -191,7 +209,7 @@ class StageContext:
         Raises:
             DataError: If there is one; scores on that prompt would mean nothing.
         """
-        prompts = {task.prompt_text for task in self.held_out_tasks} - {""}
+        prompts = {task.prompt_text for task in self.held_out_tasks if not task.images} - {""}
         lengths = sorted({len(prompt) for prompt in prompts})
         for text in texts:
             found = next((text[:length] for length in lengths if text[:length] in prompts), None)

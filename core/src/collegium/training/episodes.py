@@ -49,6 +49,7 @@ class _Running:
     """An episode that is being played."""
 
     prompt: list[int]
+    images: tuple[bytes, ...]
     seed: int
     host: EnvironmentHost
     episode: Episode
@@ -104,7 +105,7 @@ def play(
     Raises:
         EngineError: If the engine fails, or a prompt with a first turn does not fit the model's context.
     """
-    made = generate(engine, list(prompts), sampling, seeds) if prompts else []
+    made = generate(engine, list(prompts), sampling, seeds, [task.images for task in tasks]) if prompts else []
     started = [index for index, task in enumerate(tasks) if task.domain in hosts]
     running: dict[int, _Running] = {}
     failed: dict[int, Played] = {}
@@ -114,7 +115,7 @@ def play(
                 failed[index] = Played(_joined([made[index]], "length"), problem=opened)
             else:
                 host = hosts[tasks[index].domain]
-                running[index] = _Running(prompts[index], seeds[index], host, opened)
+                running[index] = _Running(prompts[index], tasks[index].images, seeds[index], host, opened)
         _converse(engine, policy, sampling, running, made)
     finally:
         for host in hosts.values():
@@ -213,7 +214,9 @@ def _next_turns(
         chosen = [index for index in left if most is None or len(ids[index]) + longest <= most]
         left = [index for index in left if index not in set(chosen)]
         limits = sampling.model_copy(update={"max_tokens": longest})
-        made = generate(engine, [ids[index] for index in chosen], limits, [going[index].turn_seed for index in chosen])
+        turn_seeds = [going[index].turn_seed for index in chosen]
+        shown = [going[index].images for index in chosen]
+        made = generate(engine, [ids[index] for index in chosen], limits, turn_seeds, shown)
         for index, turn in zip(chosen, made, strict=True):
             yield going[index], _cut(turn, rooms[index]) if turn.length > rooms[index] else turn
 

@@ -15,7 +15,6 @@ from collegium.training.context import Domain
 from collegium.training.language_model import LanguageModel
 from collegium.training.episodes import play, settle
 from collegium.training.generation import to_completion
-from collegium.training.tokenizers import encode_prompt
 from collegium.verdict import Abstain, Error, Score, Verdict
 
 
@@ -76,7 +75,7 @@ def _evaluate(policy: LanguageModel, domain: Domain, spec: EvaluationSpec, engin
     known: list[Verdict | None] = []
     for start in range(0, len(tasks), spec.batch):
         chunk = tasks[start : start + spec.batch]
-        prompts = [encode_prompt(policy.tokenizer, task.prompt) for task in chunk]
+        prompts = [policy.prompt_ids(task) for task in chunk]
         played = play(engine, policy, chunk, prompts, spec.sampling, range(start, start + len(prompts)), hosts)
         completions = [to_completion(each.generation, policy.tokenizer, policy.stop_ids) for each in played]
         fresh = [Sample(task, completion) for task, completion in zip(chunk, completions, strict=True)]

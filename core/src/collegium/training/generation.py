@@ -14,16 +14,34 @@ from collegium.training.tokenizers import decode_completion
 
 
 def generate(
-    engine: Engine, prompts: list[list[int]], sampling: SamplingParams, seeds: Sequence[int]
+    engine: Engine,
+    prompts: list[list[int]],
+    sampling: SamplingParams,
+    seeds: Sequence[int],
+    images: Sequence[tuple[bytes, ...]] | None = None,
 ) -> list[Generation]:
     """Generate, and check that there is one well-formed generation per prompt.
 
+    Args:
+        engine: Has the weights already.
+        prompts: Token ids.
+        sampling: How to sample.
+        seeds: One per prompt.
+        images: Each prompt's pictures; None where no prompt has any.
+
     Raises:
-        EngineError: If the engine fails or what it returns is malformed; names the engine's class.
+        EngineError: If the engine fails, cannot be shown pictures that are there, or what it returns is malformed;
+            names the engine's class.
     """
     name = type(engine).__name__
+    shown = {"images": images} if images is not None and any(images) else {}
+    if shown and not engine.reads_images:
+        raise EngineError(
+            f"{name} reads token ids alone, and {sum(map(bool, shown['images']))} of {len(prompts)} prompts have pictures",
+            fix="use engine: transformers in stages with pictures",
+        )
     try:
-        made = list(engine.generate(prompts, sampling, seeds))
+        made = list(engine.generate(prompts, sampling, seeds, **shown))
     except EngineError:
         raise
     except Exception as error:

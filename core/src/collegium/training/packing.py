@@ -28,17 +28,23 @@ class Example:
         name: What errors call it, such as a task id.
         trained: Of each id from `start` on, whether it is trained; the others, an environment's, are only read. None:
             all of them.
+        images: Its pictures, as PNG files in memory.
+        slots: Positions of the tokens that stand for the pictures: read, never trained. `expanded` fills them in.
     """
 
     token_ids: tuple[int, ...]
     start: int
     name: str = ""
     trained: tuple[bool, ...] | None = None
+    images: tuple[bytes, ...] = ()
+    slots: tuple[int, ...] = ()
 
     @property
     def trained_tokens(self) -> int:
         """How many of its tokens are trained."""
-        return len(self.token_ids) - self.start if self.trained is None else sum(self.trained)
+        if self.trained is not None:
+            return sum(self.trained)
+        return len(self.token_ids) - self.start - sum(at >= self.start for at in self.slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +56,16 @@ class Rows:
         trained: ``[R, T]`` bool.
         position_ids: ``[R, T]`` int64, from 0 in each example.
         segments: ``[R, T]`` int64, the example's number in its row from 1; 0 is padding.
+        slots: ``[R, T]`` bool, the tokens that stand for pictures, in row-major order.
+        images: The pictures, in that order.
     """
 
     token_ids: Tensor
     trained: Tensor
     position_ids: Tensor
     segments: Tensor
+    slots: Tensor
+    images: list[bytes]
 
     def attention_mask(self, dtype: torch.dtype) -> Tensor:
         """Return the mask: ``[R, T]`` if each row is one example, else block-diagonal and additive ``[R, 1, T, T]``."""
@@ -129,6 +139,7 @@ def lay_out(rows: Sequence[Sequence[Example]], pad_id: int) -> Rows:
     trained = torch.zeros(len(rows), width, dtype=torch.bool)
     positions = torch.zeros(len(rows), width, dtype=torch.long)
     segments = torch.zeros(len(rows), width, dtype=torch.long)
+    slots = torch.zeros(len(rows), width, dtype=torch.bool)
     for index, row in enumerate(rows):
         at = 0
         for number, example in enumerate(row, start=1):
@@ -137,8 +148,10 @@ def lay_out(rows: Sequence[Sequence[Example]], pad_id: int) -> Rows:
             trained[index, at + example.start : end] = True if example.trained is None else torch.tensor(example.trained)
             positions[index, at:end] = torch.arange(end - at)
             segments[index, at:end] = number
+            slots[index, [at + slot for slot in example.slots]] = True
             at = end
-    return Rows(token_ids, trained, positions, segments)
+    images = [image for row in rows for example in row for image in example.images]
+    return Rows(token_ids, trained & ~slots, positions, segments, slots, images)
 
 
 def epoch_order(count: int, epoch: int, seed: int) -> list[int]:

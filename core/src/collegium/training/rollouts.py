@@ -23,7 +23,7 @@ from collegium.training.generation import to_completion as to_completion
 from collegium.training.language_model import LanguageModel
 from collegium.training.rollout_config import RolloutConfig
 from collegium.training.seeds import derive
-from collegium.training.tokenizers import encode_prompt, padding
+from collegium.training.tokenizers import padding
 from collegium.verdict import Abstain, Error, Verdict
 
 
@@ -155,7 +155,7 @@ class RolloutCollector:
         if len(tasks) != count:
             raise PluginError(f"sampler {type(self.sampler).__name__} drew {len(tasks)} tasks when asked for {count}")
         size = self.config.group
-        prompts = [encode_prompt(self.policy.tokenizer, task.prompt) for task in tasks]
+        prompts = [self.policy.prompt_ids(task) for task in tasks]
         played = self._play(
             [task for task in tasks for _ in range(size)], [prompt for prompt in prompts for _ in range(size)], seed
         )

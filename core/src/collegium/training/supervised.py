@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from torch import Tensor
@@ -16,6 +17,7 @@ from collegium.training.seeds import derive
 from collegium.training.supervised_config import SupervisedConfig
 from collegium.training.tokenizers import padding
 from collegium.training.trainer import Trainer
+from collegium.training.vision import Vision, refuse_pictures
 
 
 def train_on_examples(
@@ -25,9 +27,10 @@ def train_on_examples(
 
     Raises:
         ConfigError: If the model cannot keep packed examples apart.
-        DataError: If an example is too long for a row or for the model.
-        PolicyError: If a loss is not finite.
+        DataError: If an example is too long for a row or for the model, or its pictures have no placeholders.
+        PolicyError: If a loss is not finite, or examples have pictures and the model reads text alone.
     """
+    examples = expanded(policy, examples)
     most = min(config.row_tokens, policy.context_length or config.row_tokens)
     for example in examples:
         check_length(example, most)
@@ -66,4 +69,25 @@ def trained_logprobs(policy: LanguageModel, rows: Sequence[Sequence[Example]]) -
     laid = lay_out(rows, padding(policy.tokenizer))
     token_ids, trained = laid.token_ids.to(policy.device), laid.trained.to(policy.device)
     mask = laid.attention_mask(policy.compute_dtype).to(policy.device)
-    return policy.trained_logprobs(token_ids, mask, laid.position_ids.to(policy.device), trained)
+    pictures = policy.vision.at(laid.slots.to(policy.device), laid.images) if policy.vision is not None else None
+    return policy.trained_logprobs(token_ids, mask, laid.position_ids.to(policy.device), trained, pictures)
+
+
+def expanded(policy: LanguageModel, examples: Sequence[Example]) -> list[Example]:
+    """Return examples as the model reads them: each picture's placeholder as often as it has tokens.
+
+    Raises:
+        DataError: If an example has more or fewer placeholders than pictures.
+        PolicyError: If there are pictures and the model reads text alone.
+    """
+    if policy.vision is None:
+        refuse_pictures([example.images for example in examples], f"the model (a {type(policy.model).__name__})")
+        return list(examples)
+    return [_expanded(policy.vision, example) for example in examples]
+
+
+def _expanded(vision: Vision, example: Example) -> Example:
+    ids, slots = vision.expanded(example.token_ids, example.images, example.name)
+    before = sum(each == vision.token_id for each in example.token_ids[: example.start])
+    growth = sum(vision.read(image).tokens - 1 for image in example.images[:before])
+    return replace(example, token_ids=tuple(ids), start=example.start + growth, slots=tuple(slots))

@@ -19,9 +19,15 @@ DATA_FILE = "data.jsonl"
 
 
 def to_example(
-    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, completion: str | Sequence[Turn], name: str
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Prompt,
+    completion: str | Sequence[Turn],
+    name: str,
+    images: tuple[bytes, ...] = (),
 ) -> Example:
     """Encode a prompt and its completion; only what the model writes of it, end of sequence included, is trained.
+
+    Placeholders of pictures are one token each here; `collegium.training.supervised.expanded` does the rest.
 
     Raises:
         DataError: If the prompt is empty, the model has no turn or not the last one, or something cannot be encoded.
@@ -30,14 +36,14 @@ def to_example(
     if not prompt_ids:
         raise DataError(f"example {name!r} has an empty prompt", fix="give it a prompt of at least one token")
     if isinstance(completion, str):
-        return Example((*prompt_ids, *encode_completion(tokenizer, completion)), len(prompt_ids), name)
+        return Example((*prompt_ids, *encode_completion(tokenizer, completion)), len(prompt_ids), name, images=images)
     if not completion or not completion[-1].sampled:
         raise DataError(
             f"example {name!r}: a completion of turns must end with a turn of the model",
             fix='let its last turn be "sampled": true',
         )
     ids, trained = encode_turns(tokenizer, completion)
-    return Example((*prompt_ids, *ids), len(prompt_ids), name, trained)
+    return Example((*prompt_ids, *ids), len(prompt_ids), name, trained, images)
 
 
 def encode_turns(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> tuple[list[int], tuple[bool, ...]]:
@@ -57,7 +63,10 @@ def demonstration_examples(
     tokenizer: PreTrainedTokenizerBase, demonstrations: Iterable[Demonstration]
 ) -> list[Example]:
     """Encode demonstrations."""
-    return [to_example(tokenizer, each.task.prompt, each.completion, each.task.id) for each in demonstrations]
+    return [
+        to_example(tokenizer, each.task.prompt, each.completion, each.task.id, each.task.images)
+        for each in demonstrations
+    ]
 
 
 def read_examples(tokenizer: PreTrainedTokenizerBase, path: Path) -> list[Example]:
@@ -87,9 +96,9 @@ def refuse_held_out(
     Raises:
         DataError: If there is one; scores on that task would mean nothing.
     """
-    prompts = {tuple(encode_prompt(tokenizer, task.prompt)): task.id for task in tasks}
+    prompts = {(tuple(encode_prompt(tokenizer, task.prompt)), task.images): task.id for task in tasks}
     for example in examples:
-        found = prompts.get(tuple(example.token_ids[: example.start]))
+        found = prompts.get((tuple(example.token_ids[: example.start]), example.images))
         if found is not None:
             raise DataError(
                 f"{what!r}: row {example.name!r} has the prompt of the held-out task {found!r}; scores on it would "

@@ -26,7 +26,6 @@ from collegium.training.loop import job_digest
 from collegium.training.rollouts import generate, mean, reward_metrics, to_completion
 from collegium.training.seeds import derive, seed_everything
 from collegium.training.supervised_data import DATA_FILE
-from collegium.training.tokenizers import encode_prompt
 from collegium.verdict import Abstain, Error
 from collegium_rejection_sampling.configs import RejectionSamplingConfig
 from collegium_rejection_sampling.earlier import OWNER, read_earlier
@@ -152,11 +151,12 @@ class _Work:
         return self._loaded[1]
 
     def _sample(self, model: LanguageModel, tasks: Sequence[Task], seed: int) -> list[Sample]:
-        prompts = [encode_prompt(model.tokenizer, task.prompt) for task in tasks]
+        prompts = [model.prompt_ids(task) for task in tasks]
         size = self.config.samples
         repeated = [prompt for prompt in prompts for _ in range(size)]
         seeds = [derive(seed, index) for index in range(len(repeated))]
-        made = generate(self.engine, repeated, self.config.sampling, seeds)
+        shown = [task.images for task in tasks for _ in range(size)]
+        made = generate(self.engine, repeated, self.config.sampling, seeds, shown)
         self.context.rollouts += len(made)
         self.context.tokens_generated += sum(len(each.token_ids) for each in made)
         return [

@@ -42,6 +42,8 @@ class LengthCurriculum(Engine):
         """Build the engine; the run closes it."""
         self._inner = build(self.config.engine, "engine")
         self.in_flight = self.inner.in_flight  # type: ignore[misc]  # it is the inner engine's
+        self.records_kept = self.inner.records_kept  # type: ignore[misc]  # as well
+        self.reads_images = self.inner.reads_images  # type: ignore[misc]  # likewise
 
     def sync(self, policy: LanguageModel, version: int) -> None:
         """Hand the weights on; those of version ``v`` generate in step ``v + 1``."""
@@ -49,7 +51,11 @@ class LengthCurriculum(Engine):
         self.inner.sync(policy, version)
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, seeds: Sequence[int]
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: SamplingParams,
+        seeds: Sequence[int],
+        images: Sequence[tuple[bytes, ...]] | None = None,
     ) -> Sequence[Generation]:
         """Generate up to the step's limit.
 
@@ -64,7 +70,8 @@ class LengthCurriculum(Engine):
                 owner=OWNER,
             )
         limit = limit_at(self.config.limits, self._step)
-        return self.inner.generate(prompts, sampling.model_copy(update={"max_tokens": limit}), seeds)
+        shown = {} if images is None else {"images": images}
+        return self.inner.generate(prompts, sampling.model_copy(update={"max_tokens": limit}), seeds, **shown)
 
 
 def limit_at(limits: Mapping[int, int], step: int) -> int:

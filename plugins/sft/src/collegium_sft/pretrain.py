@@ -1,6 +1,7 @@
 """Pretraining: next-token prediction on raw text.
 
-Each document ends with end of sequence; one longer than a row is cut into pieces.
+Each document ends with end of sequence; one longer than a row is cut into pieces. Texts with pictures are examples of
+their own, never cut: a model of text and pictures learns both at once.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from collegium import DataError, Stage
+from collegium import DataError, PicturedText, Stage
 from collegium.training.context import StageContext
 from collegium.training.initialise import initialise
 from collegium.training.language_model import LanguageModel
@@ -35,15 +36,28 @@ class PretrainStage(Stage):
             policy.to(context.device)
         else:
             policy = LanguageModel.load(start, context.device)
-        texts = self.texts(context)
-        pieces = [piece for name, text in texts for piece in cut(policy.tokenizer, text, name, self.config.row_tokens)]
-        train_on_examples(context, policy, pieces, self.config)
+        train_on_examples(context, policy, self.examples(context, policy.tokenizer), self.config)
 
-    def texts(self, context: StageContext) -> list[tuple[str, str]]:
-        """Return every document with the name of where it comes from.
+    def examples(self, context: StageContext, tokenizer: PreTrainedTokenizerBase) -> list[Example]:
+        """Return every text, cut into rows, and every text with pictures.
 
         Raises:
             DataError: If there is none.
+        """
+        pictured = context.pictured_texts()
+        chosen = chosen_domains(self.config.domains, pictured, context.job.id)
+        shown = [whole(tokenizer, each, f"{name}/{index}") for name in chosen for index, each in enumerate(pictured[name])]
+        texts = self.texts(context, needed=not shown)
+        return [
+            *(piece for name, text in texts for piece in cut(tokenizer, text, name, self.config.row_tokens)),
+            *shown,
+        ]
+
+    def texts(self, context: StageContext, *, needed: bool = True) -> list[tuple[str, str]]:
+        """Return every document with the name of where it comes from.
+
+        Raises:
+            DataError: If there is none, and one is needed.
         """
         offered = context.texts()
         chosen = chosen_domains(self.config.domains, offered, context.job.id)
@@ -52,10 +66,10 @@ class PretrainStage(Stage):
             documents = read_documents(Path(self.config.text))
             context.refuse_held_out([text for _, text in documents], f"the documents of {self.config.text!r}")
             texts += documents
-        if not texts:
+        if not texts and needed:
             raise DataError(
                 f"stage {context.job.id!r} has no text: no domain's task source offers any and text: is not given",
-                fix="give a domain whose task source has texts(), or text: FILE",
+                fix="give a domain whose task source has texts() or pictured_texts(), or text: FILE",
             )
         return texts
 
@@ -81,3 +95,8 @@ def cut(tokenizer: PreTrainedTokenizerBase, text: str, name: str, row_tokens: in
     ids = encode_completion(tokenizer, text)
     pieces = [tuple(ids[start : start + row_tokens]) for start in range(0, len(ids), row_tokens)]
     return [Example(piece, 1, name) for piece in pieces if len(piece) > 1]
+
+
+def whole(tokenizer: PreTrainedTokenizerBase, pictured: PicturedText, name: str) -> Example:
+    """Make a text with pictures one example, in which pictures are read only."""
+    return Example(tuple(encode_completion(tokenizer, pictured.text)), 1, name, images=pictured.images)

@@ -56,13 +56,22 @@ class SyncedEngine(Engine):
         self._version = version
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, seeds: Sequence[int]
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: SamplingParams,
+        seeds: Sequence[int],
+        images: Sequence[tuple[bytes, ...]] | None = None,
     ) -> Sequence[Generation]:
         """Return one generation per prompt, each drawn with its own seed.
 
         Raises:
-            EngineError: If there are no weights yet, a prompt has no room, or vLLM fails.
+            EngineError: If there are no weights yet, a prompt has no room or has pictures, or vLLM fails.
         """
+        if images is not None and any(images):
+            raise engine_error(
+                "vLLM is given token ids alone here, and some prompts have pictures",
+                fix="use engine: transformers in stages with pictures",
+            )
         runtime, version = self._runtime, self._version
         if runtime is None or version is None:
             raise engine_error("the engine has no weights", fix="call sync before generate")

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from collegium.errors import DataError
-from collegium.task import Demonstration, Task
+from collegium.task import Demonstration, PicturedText, Task
 from collegium.testing.conformance.check import check
 from collegium.testing.conformance.outcome import NotApplicable, require
 from collegium.testing.conformance.subject import Subject
@@ -31,7 +31,7 @@ def tasks_well_formed(subject: Subject) -> None:
 def splits_apart(subject: Subject) -> None:
     """No prompt and no id is in both splits."""
     splits = _splits(subject)
-    for attribute in ("prompt_text", "id"):
+    for attribute in ("shown", "id"):
         train, heldout = ({getattr(task, attribute) for task in tasks} for tasks in splits.values())
         require(not train & heldout, f"{len(train & heldout)} in both splits by {attribute}")
 
@@ -40,11 +40,15 @@ def splits_apart(subject: Subject) -> None:
 def demonstrations_on_training_tasks(subject: Subject) -> None:
     """Demonstrations and raw texts show no held-out prompt."""
     source = _source(subject)
-    heldout = {task.prompt_text for task in source.tasks("heldout")}
+    heldout = {task.shown for task in source.tasks("heldout")}
     for shown in source.demonstrations():
         require(isinstance(shown, Demonstration), f"a {type(shown).__name__} among the demonstrations")
-        require(shown.task.prompt_text not in heldout, f"a demonstration of the held-out task {shown.task.id!r}")
+        require(shown.task.shown not in heldout, f"a demonstration of the held-out task {shown.task.id!r}")
     require(all(isinstance(text, str) for text in source.texts()), "texts() must give text")
+    pictures = {image for _, images in heldout for image in images}
+    for each in source.pictured_texts():
+        require(isinstance(each, PicturedText), f"a {type(each).__name__} among the texts with pictures")
+        require(not pictures & set(each.images), f"a held-out picture beside the text {each.text!r}")
 
 
 @check("task")
