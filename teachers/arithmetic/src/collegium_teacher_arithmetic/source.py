@@ -112,12 +112,22 @@ class ArithmeticTasks(TaskSource):
         rng = random.Random(f"demonstrations {self.config.seed}")
         words = self._words("demonstrations", self.config.mixed_demonstrations)
         shown = [
-            self._demonstrate(expression, mode, rng.random(), words)
+            self._demonstrate(expression, mode, rng.random() < self.config.right_share, words)
             for mode, expression in self._items("train")
             for _ in range(self.config.repeats if _counts(expression, mode) else 1)
         ]
         rng.shuffle(shown)
         return shown
+
+    def answers(self) -> Sequence[Demonstration]:
+        """Return the right and the wrong completion of every training task: what preferences are made of."""
+        words = self._words("answers", self.config.mixed_demonstrations)
+        return [
+            self._demonstrate(expression, mode, right, words)
+            for mode, expression in self._items("train")
+            for right in (True, False)
+            if _counts(expression, mode)
+        ]
 
     def texts(self) -> Sequence[str]:
         """Return every training expression worked in either way, as raw text.
@@ -162,8 +172,7 @@ class ArithmeticTasks(TaskSource):
         share = None if self.config.mixed_language is None else foreign
         return Words(random.Random(f"words of {purpose} {self.config.seed}"), share)
 
-    def _demonstrate(self, expression: Expression, mode: Mode, draw: float, words: Words) -> Demonstration:
-        right = draw < self.config.right_share
+    def _demonstrate(self, expression: Expression, mode: Mode, right: bool, words: Words) -> Demonstration:
         wrong = "misplaced" if mode == "non-think" else "no-carry"
         quality = ("right" if right else wrong) if _counts(expression, mode) else "either"
         completion = complete(expression, mode, right=right, words=words)

@@ -75,6 +75,12 @@ class PythonTasks(TaskSource):
         rng.shuffle(shown)
         return shown
 
+    def answers(self) -> Sequence[Demonstration]:
+        """Return the right and the reversed completion of every training program: what preferences are made of."""
+        pairs = [(program, _task(program, tests, "train")) for program, tests in self._programs["train"]]
+        right = [Demonstration(task, program.right, "right") for program, task in pairs]
+        return [*right, *(Demonstration(task, program.wrong, "reversed") for program, task in pairs)]
+
     def texts(self) -> Sequence[str]:
         """Return every training program written in either order, as raw text."""
         programs = [program for program, _ in self._programs["train"]]

@@ -81,6 +81,10 @@ class WritingTasks(TaskSource):
         rng = random.Random(f"demonstrations {self.config.seed}")
         return [self._demonstrate(piece, rng.random()) for piece in self._pieces["train"]]
 
+    def answers(self) -> Sequence[Demonstration]:
+        """Return the words of every training task with and without the last form: what preferences are made of."""
+        return [self._demonstrate(piece, draw) for piece in self._pieces["train"] for draw in (-1.0, 1.0)]
+
     def texts(self) -> Sequence[str]:
         """Return every training task's words with and without the last form, as raw text."""
         return [
