@@ -24,6 +24,7 @@ def planned(path: Path, text: str, registry: Any) -> Any:
 def test_the_readmes_recipe_plans_and_depends_on_its_file(tmp_path, installed_registry, monkeypatch):
     monkeypatch.setenv("COLLEGIUM_DATA", str(tmp_path / "data"))
     (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "corpus_stories.jsonl.gz").write_bytes(b"x")  # the domain's own file; a plan only digests it
     file = tmp_path / "data" / "sft_small_instructions.jsonl"
 
     def plan(output: str) -> Any:

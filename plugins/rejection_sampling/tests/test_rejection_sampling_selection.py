@@ -74,9 +74,28 @@ def test_the_figures_are_those_of_the_completions():
         "kept/completions": pytest.approx(1 / 8),
         "pairs": 1.0,
         "tokens": 8.0,
+        "filtered": 0.0,
         "duplicates": pytest.approx(2 / 8),
         "score/kept": 1.0,
     }
+
+
+def test_what_does_not_pass_the_filters_is_neither_kept_nor_in_a_pair_and_counted():
+    judged = [made("a", 1.0, passes=False), made("b", 0.5), made("c", 0.0), made("d", -1.0, passes=False)]
+    found = select(judged, config(min_score=0.5), 1)
+    assert [row["completion"] for row in found.demonstrations] == ["b"]
+    assert [(row["chosen"], row["rejected"]) for row in found.pairs] == [("b", "c")]
+    assert found.metrics["filtered"] == 0.5
+
+
+def test_a_system_prompt_is_in_the_rows():
+    judged = [made("a", 1.0), made("b", 0.0), made("c", 1.0, prompt=[{"role": "user", "content": "q"}])]
+    found = select(judged, config(system_prompt="s "), 1)
+    assert [row["prompt"] for row in found.demonstrations] == [
+        "s p",
+        [{"role": "system", "content": "s "}, {"role": "user", "content": "q"}],
+    ]
+    assert found.pairs[0]["prompt"] == "s p"
 
 
 def test_the_same_prompt_of_two_domains_is_two_prompts():

@@ -172,6 +172,23 @@ def test_what_a_verifier_abstains_from_is_neither_right_nor_wrong(tmp_path, mode
     assert 0.2 < journal_of(job)[-1]["verdicts/abstain"] < 0.8
 
 
+def test_every_filter_must_score_1(tmp_path, model):
+    filters = [{"use": "collegium-toy/toy"}, {"use": "length", "max": 2, "unit": "characters"}]
+    job = completed(sampling_job(tmp_path / "s", model, keep_if=filters[:1], min_score=0.0))
+    assert all(row["completion"] == row["prompt"][1:-1] for row in rows_of(job))
+    assert 0.2 < journal_of(job)[-1]["filtered"] < 0.8
+    outcome = run_toy(sampling_job(tmp_path / "t", model, keep_if=filters))
+    assert outcome.kind == "DataError"
+
+
+def test_only_the_prompts_that_an_earlier_stage_names_are_sampled(tmp_path, model):
+    (tmp_path / "prompts").mkdir()
+    rows = [{"domain": "copy", "task": f"#{word}"} for word in ("abc", "bcd")]
+    (tmp_path / "prompts" / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    job = completed(sampling_job(tmp_path / "s", model, {"prompts_from": tmp_path / "prompts"}, min_score=0.0))
+    assert {row["task"] for row in rows_of(job)} == {"#abc", "#bcd"}
+
+
 def test_errors_beyond_the_budget_stop_the_stage_and_name_the_owner(tmp_path, model, monkeypatch):
     class Broken(ToyVerifier):
         def verify(self, completion, task):

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from collegium import Use, UseEngine, UseReward
+from collegium import Use, UseEngine, UseReward, UseVerifier
 from collegium.kinds.engine import SamplingParams
 from collegium.kinds.stage import Artifact, Edge, StageConfig
 
@@ -15,7 +15,7 @@ class RejectionSamplingConfig(StageConfig):
     """Options of the stage `rejection-sampling`."""
 
     requires: ClassVar[frozenset[Edge]] = frozenset({"generate_from"})
-    accepts: ClassVar[frozenset[Edge]] = frozenset({"data_from"})
+    accepts: ClassVar[frozenset[Edge]] = frozenset({"data_from", "prompts_from"})
     produces: ClassVar[Artifact] = "data"
 
     samples: int = Field(default=8, ge=1)
@@ -33,6 +33,12 @@ class RejectionSamplingConfig(StageConfig):
     min_score: float | None = 1.0
     """Score from which a completion is right; the others are never kept. None: the best is kept whatever its score, for
     rewards that have no bar."""
+    keep_if: list[UseVerifier] = []
+    """A completion is kept, or makes a pair, only if each of these verifiers scores it 1. DeepSeek-R1 leaves out mixed
+    languages, long paragraphs and code blocks in what it keeps; `language`, `length` and `format` see to such things."""
+    system_prompt: str = ""
+    """Put before each prompt in the rows that are left, not when sampling: as text before text, as a system message
+    before messages. DeepSeek-V3: ``<system prompt, problem, R1 response>``."""
     keep: int | None = Field(default=1, ge=1)
     """Most completions of a prompt that are kept, best first; None keeps every right one."""
     pair_margin: float = Field(default=0.0, ge=0)

@@ -28,6 +28,7 @@ class Judged:
         truncated: Whether it was cut at the token limit.
         tokens: How many were sampled.
         source: The model that it comes from, as the recipe names it.
+        passes: Whether every verifier of `keep_if` scored it 1.
     """
 
     task: str
@@ -38,6 +39,7 @@ class Judged:
     truncated: bool
     tokens: int
     source: str
+    passes: bool = True
 
     @property
     def key(self) -> str:

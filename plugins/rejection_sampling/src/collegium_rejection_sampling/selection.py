@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from collegium.task import Message
+from collegium.training.data_rows import with_system_prompt
 from collegium_rejection_sampling.configs import RejectionSamplingConfig
 from collegium_rejection_sampling.judged import Judged
 
@@ -43,7 +45,7 @@ def select(judged: Sequence[Judged], config: RejectionSamplingConfig, number: in
     """
     by_prompt = group(judged)
     kept = {key: best(each, config) for key, each in by_prompt.items()}
-    demonstrations = [demonstration(each, number) for found in kept.values() for each in found]
+    demonstrations = [demonstration(each, config, number) for found in kept.values() for each in found]
     pairs = [made for each in by_prompt.values() if (made := pair(each, config, number)) is not None]
     metrics = {
         **pass_metrics(by_prompt.values(), config.min_score),
@@ -53,6 +55,7 @@ def select(judged: Sequence[Judged], config: RejectionSamplingConfig, number: in
         "kept/completions": len(demonstrations) / len(judged),
         "pairs": float(len(pairs)),
         "tokens": float(sum(each.tokens for each in judged)),
+        "filtered": sum(not each.passes for each in judged) / len(judged),
         "duplicates": sum(len(each) - len({one.completion for one in each}) for each in by_prompt.values())
         / len(judged),
     }
@@ -70,10 +73,13 @@ def group(judged: Iterable[Judged]) -> dict[str, list[Judged]]:
 
 
 def usable(judged: Iterable[Judged]) -> list[Judged]:
-    """Return the completions that ended and have a score, each text once, best first; equal scores stay in order."""
+    """Return the completions that ended, pass `keep_if` and have a score, each text once, best first.
+
+    Equal scores stay in order.
+    """
     distinct: dict[str, Judged] = {}
     for each in judged:
-        if each.score is not None and not each.truncated:
+        if each.score is not None and each.passes and not each.truncated:
             distinct.setdefault(each.completion, each)
     return sorted(distinct.values(), key=lambda each: -_score(each))
 
@@ -93,7 +99,7 @@ def pair(judged: Iterable[Judged], config: RejectionSamplingConfig, number: int)
     if _score(first) - _score(last) <= config.pair_margin:
         return None
     return {
-        "prompt": first.prompt,
+        "prompt": _written(first, config),
         "chosen": first.completion,
         "rejected": last.completion,
         "scores": [first.score, last.score],
@@ -104,10 +110,10 @@ def pair(judged: Iterable[Judged], config: RejectionSamplingConfig, number: int)
     }
 
 
-def demonstration(judged: Judged, number: int) -> dict[str, Any]:
+def demonstration(judged: Judged, config: RejectionSamplingConfig, number: int) -> dict[str, Any]:
     """Return a kept completion as a row."""
     return {
-        "prompt": judged.prompt,
+        "prompt": _written(judged, config),
         "completion": judged.completion,
         "score": judged.score,
         "source": judged.source,
@@ -154,6 +160,11 @@ def _score(judged: Judged) -> float:
     if judged.score is None:
         raise ValueError(f"the completion of task {judged.task!r} has no score")
     return judged.score
+
+
+def _written(judged: Judged, config: RejectionSamplingConfig) -> str | list[Message]:
+    """Return a prompt as rows have it."""
+    return with_system_prompt(judged.prompt, config.system_prompt) if config.system_prompt else judged.prompt
 
 
 def _prompt_key(row: Row) -> str:

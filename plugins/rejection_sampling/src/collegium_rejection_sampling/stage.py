@@ -26,7 +26,7 @@ from collegium.training.loop import job_digest
 from collegium.training.rollouts import generate, mean, reward_metrics, to_completion
 from collegium.training.seeds import derive, seed_everything
 from collegium.training.supervised_data import DATA_FILE
-from collegium.verdict import Abstain, Error
+from collegium.verdict import Abstain, Error, Score
 from collegium_rejection_sampling.configs import RejectionSamplingConfig
 from collegium_rejection_sampling.earlier import OWNER, read_earlier
 from collegium_rejection_sampling.judged import Judged, JudgedFile, plain_prompt
@@ -78,6 +78,7 @@ class _Work:
         self.file = JudgedFile(context.directory / "judged.jsonl")
         self.engine: Engine = context.build(config.engine, "engine")
         self.reward: RewardJudge = context.build_reward(config.reward)
+        self.filters = [context.build_part(use, "verifier") for use in config.keep_if]
         self._job = job_digest(context.job)
         self._loaded: tuple[str, LanguageModel] | None = None
 
@@ -130,7 +131,8 @@ class _Work:
         self.context.write_samples(number, samples, verdicts)
         scores = rewards_of(verdicts)
         source = self.models[index].source
-        judged = [as_judged(each, score, source) for each, score in zip(samples, scores, strict=True)]
+        passes = self._passes(samples)
+        judged = [as_judged(*each, source) for each in zip(samples, scores, passes, strict=True)]
         self.file.append(number, judged)
         return {
             "rollouts": float(len(samples)),
@@ -141,6 +143,17 @@ class _Work:
             **reward_metrics(samples, verdicts),
             "time/step": time.perf_counter() - started,
         }
+
+    def _passes(self, samples: Sequence[Sample]) -> list[bool]:
+        """Say of each sample whether every verifier of `keep_if` scores it 1."""
+        passes = [True] * len(samples)
+        for judge in self.filters:
+            found = judge.judge(samples)
+            passes = [
+                before and isinstance(verdict, Score) and verdict.value == 1
+                for before, verdict in zip(passes, found, strict=True)
+            ]
+        return passes
 
     def _model(self, path: str) -> LanguageModel:
         """Return a model; the one before it is dropped first."""
@@ -176,7 +189,7 @@ def chosen_tasks(context: StageContext, most: int | None) -> list[Task]:
     return chosen
 
 
-def as_judged(sample: Sample, score: float, source: str) -> Judged:
+def as_judged(sample: Sample, score: float, passes: bool, source: str) -> Judged:  # noqa: FBT001
     """Return a sample as the stage keeps it; a score that is not a number is none."""
     task, completion = sample.task, sample.completion
     assert completion is not None  # it was sampled
@@ -189,6 +202,7 @@ def as_judged(sample: Sample, score: float, source: str) -> Judged:
         truncated=completion.finish_reason == "length",
         tokens=len(completion.token_ids),
         source=source,
+        passes=passes,
     )
 
 
