@@ -35,7 +35,7 @@ class RejectionSamplingConfig(StageConfig):
     rewards that have no bar."""
     keep_if: list[UseVerifier] = []
     """A completion is kept, or makes a pair, only if each of these verifiers scores it 1. DeepSeek-R1 leaves out mixed
-    languages, long paragraphs and code blocks in what it keeps; `language`, `length` and `format` see to such things."""
+    languages, long paragraphs and code blocks; `language`, `length` and `format` see to such things."""
     system_prompt: str = ""
     """Put before each prompt in the rows that are left, not when sampling: as text before text, as a system message
     before messages. DeepSeek-V3: ``<system prompt, problem, R1 response>``."""

@@ -189,7 +189,7 @@ def chosen_tasks(context: StageContext, most: int | None) -> list[Task]:
     return chosen
 
 
-def as_judged(sample: Sample, score: float, passes: bool, source: str) -> Judged:  # noqa: FBT001
+def as_judged(sample: Sample, score: float, passes: bool, source: str) -> Judged:
     """Return a sample as the stage keeps it; a score that is not a number is none."""
     task, completion = sample.task, sample.completion
     assert completion is not None  # it was sampled
