@@ -14,6 +14,7 @@ COMPONENTS = [
     ("loss", "top-k"),
     ("advantage", "distill"),
     ("router", "by-domain"),
+    ("router", "by-field"),
     ("router", "by-task-field"),
     ("weighter", "uniform"),
     ("weighter", "balanced"),

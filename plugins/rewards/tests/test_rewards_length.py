@@ -156,7 +156,7 @@ def test_a_curriculum_begins_at_once_and_grows(limits):
 class Recorder:
     """Stands for an engine, to see what it is asked."""
 
-    in_flight = True
+    in_flight = records_kept = reads_images = True
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
@@ -180,6 +180,7 @@ def test_the_engine_inside_gets_the_steps_limit_and_all_else_as_it_is():
     engine.prepare(build)
     assert built == [("collegium/transformers", "engine")]
     assert engine.in_flight
+    assert engine.records_kept
     for version, limit in ((0, 4), (1, 4), (2, 8)):
         engine.sync(None, version)
         engine.generate([[1]], SamplingParams(max_tokens=8), [5])

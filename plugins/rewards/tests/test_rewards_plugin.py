@@ -15,6 +15,7 @@ COMPONENTS = [
     ("reward", "rubric"),
     ("reward", "toggle-length"),
     ("reward", "length-cost"),
+    ("reward", "length-penalty"),
     ("reward", "foreign-words"),
     ("loss", "adaptive-entropy"),
     ("engine", "length-curriculum"),

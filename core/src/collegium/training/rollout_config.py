@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from collegium.component import Use, UseEngine, UseSampler
+from collegium.errors import ConfigError
 from collegium.kinds.engine import SamplingParams
 from collegium.kinds.stage import Edge
 from collegium.training.optimizer_config import OptimizerConfig
@@ -63,3 +64,17 @@ class RolloutConfig(OptimizerConfig):
     def optimizer_steps(self) -> int:
         """Optimizer steps of the whole stage."""
         return self.steps * self.epochs * self.minibatches
+
+
+def check_plain(sampling: SamplingParams) -> None:
+    """Refuse what a comparison with teachers leaves out: their log-probs are of the whole plain distribution.
+
+    Raises:
+        ConfigError: If the temperature is not 1, or truncation cuts something.
+    """
+    if sampling.temperature != 1 or sampling.top_p != 1:
+        raise ConfigError(
+            f"sampling at temperature {sampling.temperature:g} and top_p {sampling.top_p:g}: teachers' log-probs are "
+            "of the whole distribution at temperature 1, and the student's must be, too",
+            fix="set sampling: {temperature: 1, top_p: 1} in stages with teachers",
+        )

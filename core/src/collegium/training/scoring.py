@@ -11,15 +11,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from collegium.errors import ConfigError, EngineError
+from collegium.errors import EngineError
 from collegium.kinds.advantage import Advantage
-from collegium.kinds.engine import SamplingParams
 from collegium.kinds.loss import Loss
 from collegium.training.batch import RolloutBatch, deal
 from collegium.training.distributed import world
 from collegium.training.language_model import LanguageModel
 from collegium.training.reference import Reference
-from collegium.training.rollout_config import RolloutConfig
+from collegium.training.rollout_config import RolloutConfig, check_plain
 from collegium.training.streams import require
 from collegium.training.teacher_pool import TeacherPool, teacher_metrics
 
@@ -105,20 +104,6 @@ class Scorer:
         started = time.perf_counter()
         self.teachers.score(batch, hidden="teacher_hidden" in self.needs, logprobs="teacher" in self.needs)
         return {"time/teachers": time.perf_counter() - started}
-
-
-def check_plain(sampling: SamplingParams) -> None:
-    """Refuse what a comparison with teachers leaves out: their log-probs are of the whole plain distribution.
-
-    Raises:
-        ConfigError: If the temperature is not 1, or truncation cuts something.
-    """
-    if sampling.temperature != 1 or sampling.top_p != 1:
-        raise ConfigError(
-            f"sampling at temperature {sampling.temperature:g} and top_p {sampling.top_p:g}: teachers' log-probs are "
-            "of the whole distribution at temperature 1, and the student's must be, too",
-            fix="set sampling: {temperature: 1, top_p: 1} in stages with teachers",
-        )
 
 
 @torch.no_grad()

@@ -61,6 +61,11 @@ def register_routers() -> list[Component]:
     """Offer the routers."""
     return [
         component("by-domain", "collegium_mopd.routers:ByDomain", "The teacher named like the sample's domain."),
+        component(
+            "by-field",
+            "collegium_mopd.routers:ByField",
+            "The teacher of the task's mode, domain or both, by its value.",
+        ),
         component("by-task-field", "collegium_mopd.routers:ByTaskField", "The teacher that the task's data names."),
     ]
 

@@ -1,4 +1,4 @@
-"""The routers `by-domain` and `by-task-field`: no default route; the core checks that the name is a teacher's."""
+"""The routers `by-domain`, `by-field` and `by-task-field`: no default route; the core checks the names."""
 
 from __future__ import annotations
 
@@ -23,6 +23,41 @@ class ByDomain(Router):
         if not sample.domain:
             raise NoRoute(f"task {sample.task.id!r} has no domain; by-domain needs one")
         return sample.domain
+
+
+class ByField(Router):
+    """Route a sample by what its task says of itself: its mode, its domain, a field of its data, or several together.
+
+    DeepSeek-V4 routes by task context; Kimi K3 has a teacher for each of three domains at each of three efforts.
+    """
+
+    class Config(Config):
+        """Options of the router `by-field`."""
+
+        field: str | list[str] = Field(min_length=1, examples=["mode"])
+        """``mode``, ``domain``, or a key of the task's data; of a list, the values are joined by ``-``."""
+        routes: dict[str, str] = {}
+        """Value to the teacher's name. Default: the value is the name."""
+
+    def route(self, sample: Sample) -> str:
+        """Return the teacher that the field's value stands for.
+
+        Raises:
+            NoRoute: If the task does not have the field, or `routes` does not name its value.
+        """
+        fields = [self.config.field] if isinstance(self.config.field, str) else self.config.field
+        value = "-".join(self._value(sample, field) for field in fields)
+        routes = self.config.routes
+        if routes and value not in routes:
+            raise NoRoute(f"task {sample.task.id!r}: by-field has no route for {value!r}, only {', '.join(routes)}")
+        return routes.get(value, value)
+
+    def _value(self, sample: Sample, field: str) -> str:
+        own = {"mode": sample.task.mode, "domain": sample.domain}
+        value = own.get(field, sample.task.data.get(field))
+        if not isinstance(value, str) or not value:
+            raise NoRoute(f"task {sample.task.id!r} of {sample.domain!r} has no text in {field!r}, found {value!r}")
+        return value
 
 
 class ByTaskField(Router):

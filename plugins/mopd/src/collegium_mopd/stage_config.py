@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from collegium import Use, UseAdvantage, UseLoss, UseReward, UseRouter, UseSampler, UseWeighter
 from collegium.kinds.stage import Edge
-from collegium.training.rollout_config import RolloutConfig
+from collegium.training.rollout_config import RolloutConfig, check_plain
 
 
 class MopdConfig(RolloutConfig):
@@ -36,6 +36,11 @@ class MopdConfig(RolloutConfig):
     """Weight of the group-relative reward beside the distillation term (alpha in MiMo-V2-Flash, Eq. 9)."""
     reward: UseReward = Use(use="collegium/domain-verifier")
     """What scores the rollouts, where `outcome_weight` is positive."""
+
+    @model_validator(mode="after")
+    def _compares_plain_distributions(self) -> MopdConfig:
+        check_plain(self.sampling)
+        return self
 
     def judges(self) -> bool:
         """Only an outcome term asks verifiers."""

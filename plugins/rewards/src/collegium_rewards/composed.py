@@ -82,7 +82,7 @@ class ComposedReward(RewardSource):
     def _counting(self, sample: Sample) -> list[str]:
         """Return the parts that count for a sample in this step."""
         names = self.config.per.get(sample.domain, []) if self.config.per else list(self.config.parts)
-        return [name for name in names if _in_time(self.config.parts[name], self._step)]
+        return [name for name in names if _counts(self.config.parts[name], self._step, sample.task.mode)]
 
     def _ask(self, name: str, rows: Sequence[int], batch: Sequence[Sample], said: Sequence[Said]) -> None:
         if not rows:
@@ -108,7 +108,8 @@ class ComposedReward(RewardSource):
         if self.config.per and sample.domain not in self.config.per:
             return Error(f"per names no parts for domain {sample.domain!r}, only {', '.join(self.config.per)}", OWNER)
         if not names:
-            return Abstain(f"no part counts in step {self._step} for domain {sample.domain!r}")
+            of = f"domain {sample.domain!r}" + (f" in mode {sample.task.mode!r}" if sample.task.mode else "")
+            return Abstain(f"no part counts in step {self._step} for {of}")
         for name, verdict in said.items():
             if isinstance(verdict, Error):
                 return Error(f"part {name!r}: {verdict.reason}", verdict.owner)
@@ -143,5 +144,6 @@ def seconds_of(judge: Judge | RewardJudge) -> float:
     return judge.verifier.timeout_s if isinstance(judge, Judge) else judge.source.timeout_s
 
 
-def _in_time(part: Part, step: int) -> bool:
-    return part.from_step <= step and (part.until_step is None or step <= part.until_step)
+def _counts(part: Part, step: int, mode: str) -> bool:
+    in_time = part.from_step <= step and (part.until_step is None or step <= part.until_step)
+    return in_time and (not part.modes or mode in part.modes)

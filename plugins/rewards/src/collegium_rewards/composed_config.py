@@ -33,6 +33,8 @@ class Part(Config):
     """First step in which it counts. DeepSeek-R1: preference rewards in the last 400 of 1,700 steps."""
     until_step: int | None = Field(default=None, ge=1)
     """Last step in which it counts; None for the stage's last."""
+    modes: list[str] = []
+    """Modes of tasks, such as ``think``, for which it counts; default: all."""
 
     @model_validator(mode="after")
     def _one_component(self) -> Part:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import regex  # type: ignore[import-untyped]  # it ships none
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from collegium import Config, ConfigError, Use, UseEngine, UseReward, UseVerifier
 from collegium.kinds.reward import RewardConfig
@@ -53,6 +53,47 @@ class LengthCostConfig(WrapperConfig):
     """What the cost is multiplied with. MAI-Thinking-1: 0.25, and 0 at 128k tokens."""
     max_tokens: int = Field(ge=1)
     """Length that costs the full weight, usually the limit of `sampling`."""
+
+
+class LengthPrice(Config):
+    """What length costs."""
+
+    limit: int = Field(ge=1)
+    """Tokens, end-of-sequence included, from which the whole `weight` is lost."""
+    free: int = Field(default=0, ge=0)
+    """Tokens that cost nothing; from there the cost grows linearly up to `limit`."""
+    weight: float = Field(default=1.0, ge=0)
+    """What a completion of `limit` tokens or more loses."""
+
+    @model_validator(mode="after")
+    def _grows_somewhere(self) -> LengthPrice:
+        if self.free >= self.limit:
+            raise ConfigError(
+                f"length-penalty: {self.free} tokens are free, and all is lost at {self.limit}",
+                fix="make free less than limit",
+                owner=OWNER,
+            )
+        return self
+
+
+class LengthPenaltyConfig(Config):
+    """Options of the reward source `length-penalty`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"price": {"limit": 256}}]})
+
+    price: LengthPrice | None = None
+    """What length costs in every task."""
+    modes: dict[str, LengthPrice] = {}
+    """Instead: mode of a task to what length costs there. A task of another mode is an Error. DeepSeek-V4 has a penalty
+    and a context (8K, 128K, 384K) for each of Non-think, High and Max, and prints no weights."""
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> LengthPenaltyConfig:
+        if (self.price is None) == (not self.modes):
+            raise ConfigError(
+                "length-penalty: give either price, for all tasks, or modes", fix="give one of the two", owner=OWNER
+            )
+        return self
 
 
 def _is_script(name: str) -> str:

@@ -36,6 +36,12 @@ def register_rewards() -> list[Component]:
             config=f"{PACKAGE}.configs:LengthCostConfig",
         ),
         component(
+            "length-penalty",
+            f"{PACKAGE}.length_penalty:LengthPenalty",
+            "What a completion's length costs, for all tasks or by their mode (DeepSeek-V4's efforts).",
+            config=f"{PACKAGE}.configs:LengthPenaltyConfig",
+        ),
+        component(
             "foreign-words",
             f"{PACKAGE}.foreign_words:ForeignWords",
             "One, less a penalty for each word in another script (MAI-Thinking-1).",
