@@ -190,7 +190,7 @@ def test_fewer_ranks_than_the_launch_says_are_refused(monkeypatch):
 
 def test_weights_that_fsdp2_left_whole_are_refused(monkeypatch):
     world = World(launch=two("fsdp2"))
-    monkeypatch.setattr(FullyShard, "_shard", lambda self, policy, precision: policy.forward_module)
+    monkeypatch.setattr(FullyShard, "_shard", lambda self, policy, *_: policy.forward_module)
     with pytest.raises(PolicyError, match=r"fsdp2 left \d+ weights whole, such as 'model.embed_tokens.weight'"):
         FullyShard(toy_model(0), OptimizerConfig(), world)
 

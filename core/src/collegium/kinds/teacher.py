@@ -37,6 +37,14 @@ class Teacher(Configurable):
         """The teacher's token->id map, special tokens and chat template, as hashes; compared with the student's."""
         raise NotImplementedError
 
+    def split(self) -> bool:
+        """Split the weights over the ranks from the next `open` on, and return True; a teacher that cannot returns False.
+
+        Asked where the student's weights are split. Every rank then opens the teacher and asks it as often as the
+        others, about an empty batch too, and `logprobs` and `hidden_states` run as many forward passes on each.
+        """
+        return False
+
     def open(self) -> None:
         """Make the teacher ready to score (load weights, check the endpoint)."""
 

@@ -50,6 +50,14 @@ class World:
         """Whether this rank writes files and reports."""
         return self.rank == 0
 
+    @property
+    def splits_models(self) -> bool:
+        """Whether models are loaded to be split over the ranks: those of a thread of its own stay whole.
+
+        Splitting one needs the accelerators' group, which two threads must not share.
+        """
+        return self.launch.strategy == "fsdp2" and self.group is None
+
     def barrier(self) -> None:
         """Wait until every rank is here."""
         if self.size > 1:

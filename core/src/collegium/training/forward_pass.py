@@ -5,7 +5,7 @@ Shapes: ``B`` sequences, ``T`` tokens, ``N`` trained tokens in row-major mask or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeAlias
 
 import torch
@@ -71,6 +71,9 @@ class Shards(Protocol):
 
     def trained_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the weights that are trained in the same way."""
+
+    def take(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Take whole weights by name; every rank gives the same ones."""
 
 
 def states_alone(hidden: Tensor, *_: Tensor | None) -> Tensor:

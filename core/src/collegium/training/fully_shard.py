@@ -1,12 +1,13 @@
 """FSDP2: weights, gradients and optimizer split over the ranks with PyTorch's `fully_shard`.
 
 Each decoder layer is a unit that is put together while it runs; embeddings, final norm and head are the root's.
+Models that are read and not trained, references and teachers, are split in the same way, without an optimizer.
 On CPU `accelerate`'s own FSDP neither shards nor synchronises, so `fully_shard` is called here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -24,7 +25,71 @@ from collegium.training.optimizer_config import OptimizerConfig
 from collegium.training.strategy import OptimizerState, adamw, apply, low_precision, named_trained, trained
 
 
-class FullyShard:
+class SplitWeights:
+    """A model whose weights are split over the ranks, in place; as it stands, for forward passes alone.
+
+    Args:
+        policy: The model.
+        world: The ranks.
+        precision: Of the layers, where it is not that of the weights.
+        trains: Whether it is trained.
+    """
+
+    splits_weights = True
+
+    def __init__(
+        self, policy: LanguageModel, world: World, precision: torch.dtype | None = None, *, trains: bool = False
+    ) -> None:
+        self.policy = policy
+        self.world = world
+        self.trains = trains
+        # What is asked of whole weights is found out while there are some.
+        _ = policy.vocabulary, policy.width, policy.can_pack(2)
+        waiting, policy.waiting = policy.waiting, None
+        device = policy.device if waiting is None else waiting.device
+        if waiting is not None:
+            waiting.describe(policy.model, world)
+        policy.compute_dtype = precision or policy.model.dtype
+        self.root = self._shard(policy, precision, device)
+        if waiting is not None:
+            waiting.fill(self.root, policy.model, world, offload=self._offloads)
+        policy.shards = self
+
+    @property
+    def _offloads(self) -> bool:
+        return self.trains and self.world.launch.offload != "none"
+
+    def _shard(self, policy: LanguageModel, precision: torch.dtype | None, device: torch.device) -> FSDPModule:
+        mesh = init_device_mesh(device.type, (self.world.size,))
+        offload = CPUOffloadPolicy(pin_memory=device.type == "cuda") if self._offloads else OffloadPolicy()
+        mixed = MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=torch.float32)
+        for layer in decoder_layers(policy.model):
+            fully_shard(layer, mesh=mesh, mp_policy=mixed, offload_policy=offload)
+        again = None if self.trains else True  # without a backward pass nothing needs the ends after the forward pass
+        return fully_shard(
+            policy.forward_module, mesh=mesh, mp_policy=mixed, offload_policy=offload, reshard_after_forward=again
+        )
+
+    @torch.no_grad()
+    def full_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield every weight, whole, one at a time."""
+        for name, weight in self.policy.model.state_dict().items():
+            yield name, _whole(weight)
+
+    @torch.no_grad()
+    def trained_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the trained weights, whole, one at a time."""
+        yield from ((name, _whole(weight)) for name, weight in named_trained(self.policy))
+
+    @torch.no_grad()
+    def take(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Take whole weights by name, one at a time; every rank gives the same ones."""
+        own = self.policy.model.state_dict()
+        for name, weight in weights:
+            own[name].copy_(_like(weight, own[name]))
+
+
+class FullyShard(SplitWeights):
     """The strategy ``fsdp2``.
 
     Args:
@@ -34,26 +99,9 @@ class FullyShard:
     """
 
     def __init__(self, policy: LanguageModel, config: OptimizerConfig, world: World) -> None:
-        self.policy = policy
-        self.world = world
-        self.splits_weights = True
-        precision = low_precision(config)
-        # What is asked of whole weights is found out while there are some.
-        _ = policy.vocabulary, policy.width, policy.can_pack(2)
-        policy.compute_dtype = precision or policy.model.dtype
-        self.root = self._shard(policy, precision)
-        policy.shards = self
+        super().__init__(policy, world, low_precision(config), trains=True)
         self.optimizer = adamw(policy, config)
         self._check_sharded()
-
-    def _shard(self, policy: LanguageModel, precision: torch.dtype | None) -> FSDPModule:
-        mesh = init_device_mesh(policy.device.type, (self.world.size,))
-        offloads = self.world.launch.offload != "none"
-        offload = CPUOffloadPolicy(pin_memory=policy.device.type == "cuda") if offloads else OffloadPolicy()
-        mixed = MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=torch.float32)
-        for layer in decoder_layers(policy.model):
-            fully_shard(layer, mesh=mesh, mp_policy=mixed, offload_policy=offload)
-        return fully_shard(policy.forward_module, mesh=mesh, mp_policy=mixed, offload_policy=offload)
 
     def _check_sharded(self) -> None:
         """Check that every weight is split over all ranks.
@@ -90,17 +138,6 @@ class FullyShard:
         self.optimizer.zero_grad()
 
     @torch.no_grad()
-    def full_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield every weight, whole, one at a time."""
-        for name, weight in self.policy.model.state_dict().items():
-            yield name, _whole(weight)
-
-    @torch.no_grad()
-    def trained_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the trained weights, whole, one at a time."""
-        yield from ((name, _whole(weight)) for name, weight in named_trained(self.policy))
-
-    @torch.no_grad()
     def optimizer_state(self) -> OptimizerState:
         """Return the optimizer's state, whole."""
         return {
@@ -112,9 +149,7 @@ class FullyShard:
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor], optimizer: OptimizerState) -> None:
         """Take weights and optimizer state."""
-        for name, weight in self.policy.model.state_dict().items():
-            if name in weights:
-                weight.copy_(_like(weights[name], weight))
+        self.take((name, weights[name]) for name in self.policy.model.state_dict() if name in weights)
         for name, weight in named_trained(self.policy):
             if name in optimizer:
                 self.optimizer.state[weight] = {

@@ -6,20 +6,24 @@ or CLIP's.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from tokenizers import AddedToken
-from transformers import AutoConfig, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from collegium.errors import ConfigError
+from collegium.training.distributed import world
 from collegium.training.language_model import LanguageModel, model_class
 from collegium.training.model_spec import PICTURES, ModelSpec
 from collegium.training.tokenizers import build_tokenizer, end_of_sequence, padding
 from collegium.training.vision import Vision, check_pillow, freeze_unread
+from collegium.training.waiting import Waiting
 
 IMAGE = "<image>"
 """The placeholder of a picture."""
@@ -44,15 +48,25 @@ def initialise(spec: ModelSpec, seed: int) -> LanguageModel:
         config = _configure_pictures(spec, tokenizer, fixed)
     else:
         config = _configure(spec.architecture, spec.sizes, "model.sizes", **fixed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = model_class(config).from_config(config)
     vision = Vision(_processor(config, tokenizer), config.image_token_index) if pictures else None
-    if vision is not None:
-        freeze_unread(model, vision)
-    built = LanguageModel(model.eval(), tokenizer, vision)
+    if world().splits_models:
+        waiting = Waiting(partial(_random, config, vision, seed), "cpu")
+        build = partial(model_class(config).from_config, copy.deepcopy(config))
+        return LanguageModel.split_later(waiting, build, tokenizer, vision)
+    built = LanguageModel(_random(config, vision, seed), tokenizer, vision)
     built.check_head()
     return built
+
+
+def _random(config: PretrainedConfig, vision: Vision | None, seed: int) -> PreTrainedModel:
+    """Make the weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: PreTrainedModel = model_class(config).from_config(config)
+    if vision is not None:
+        freeze_unread(model, vision)
+    model.train(False)
+    return model
 
 
 def _configure(architecture: str, sizes: Mapping[str, Any], where: str, **fixed: Any) -> PretrainedConfig:

@@ -6,13 +6,14 @@ Shapes: ``B`` sequences, ``T`` tokens, ``N`` trained tokens in row-major mask or
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -27,6 +28,7 @@ from collegium.errors import PolicyError
 from collegium.model_files import check_model_folder, is_local
 from collegium.task import Task
 from collegium.training.batch import RolloutBatch
+from collegium.training.distributed import world
 from collegium.training.forward_pass import (
     ForwardPass,
     Reader,
@@ -41,6 +43,7 @@ from collegium.training.packing_probe import keeps_apart
 from collegium.training.shared_prompts import share_prompts
 from collegium.training.tokenizers import TokenizerIdentity, encode_prompt, end_of_sequence
 from collegium.training.vision import Pictures, Vision, freeze_unread, refuse_pictures
+from collegium.training.waiting import Waiting, adopt, bare, generation_config_of
 
 if TYPE_CHECKING:
     from collegium.training.adapter import Adapter
@@ -76,6 +79,8 @@ class LanguageModel:
         """Who has the weights' whole form, where the model itself does not."""
         self.adapter: Adapter | None = None
         """What is trained in place of the whole model."""
+        self.waiting: Waiting | None = None
+        """Weights that the model does not have yet, as they are to be split over ranks."""
         self._replica: LanguageModel | None = None
 
     @classmethod
@@ -84,7 +89,8 @@ class LanguageModel:
     ) -> LanguageModel:
         """Load a model and its tokenizer, and its processor of pictures, from a folder or a hub name.
 
-        It is in evaluation mode.
+        It is in evaluation mode. Where the stage's strategy splits models, the first rank alone loads the weights, in
+        main memory, and they wait there for the trainer or `split`; any other use makes the model whole on its rank.
 
         Args:
             path: Folder or hub name.
@@ -100,35 +106,78 @@ class LanguageModel:
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(path))
             config = AutoConfig.from_pretrained(str(path))
-            found: Any = model_class(config).from_pretrained(str(path), dtype=dtype, output_loading_info=True)
         except Exception as error:
-            raise PolicyError(
-                f"model {str(path)!r} cannot be loaded: {type(error).__name__}: {error}",
-                fix="check the path or hub name; a truncated download has to be fetched again",
-            ) from error
-        model, loading = found
-        if missing := sorted(loading["missing_keys"]):
-            raise PolicyError(
-                f"model {str(path)!r} has no weights for {', '.join(missing[:3])}: they would be random",
-                fix="give the checkpoint of a causal language model; a reward model is none",
-            )
-        model.eval()
+            raise unloadable(str(path), error) from error
         vision = Vision.load(path, config) if reads_pictures(config) else None
-        if vision is not None:
-            freeze_unread(model, vision)
-        loaded = cls(model, tokenizer, vision).to(device)
-        loaded.check_head()
+        whole = partial(with_weights, str(path), config, vision, dtype)
+        if not world().splits_models:
+            loaded = cls(whole(), tokenizer, vision).to(device)
+            loaded.check_head()
+            return loaded
+        waiting = Waiting(whole, device)
+        return cls.split_later(waiting, partial(without_weights, str(path), config, dtype), tokenizer, vision)
+
+    @classmethod
+    def split_later(
+        cls,
+        waiting: Waiting,
+        build: Callable[[], PreTrainedModel],
+        tokenizer: PreTrainedTokenizerBase,
+        vision: Vision | None = None,
+    ) -> LanguageModel:
+        """Return a model whose weights wait.
+
+        Args:
+            waiting: The weights.
+            build: Builds the same model with weights of no meaning.
+            tokenizer: Its tokenizer.
+            vision: What it makes of pictures.
+
+        Raises:
+            PolicyError: If its logits are not a linear map of its hidden states, or it reads pictures in a way of its
+                own; on the first rank, which has the weights.
+        """
+        if waiting.source is not None:
+            cls(waiting.source, tokenizer, vision).check_head()
+        loaded = cls(bare(build), tokenizer, vision)
+        loaded.waiting = waiting
         return loaded
 
     def to(self, device: str | torch.device) -> LanguageModel:
         """Move the weights to a device and return the same model."""
-        self.model.to(torch.device(device))  # type: ignore[arg-type]  # transformers wraps `to` without its types
+        if self.waiting is not None:
+            self.waiting.device = torch.device(device)
+        elif self.shards is not None and self.shards.splits_weights:
+            self.forward_module.to(device)
+        else:
+            self.model.to(torch.device(device))  # type: ignore[arg-type]  # transformers wraps `to` without its types
         return self
+
+    def split(self) -> LanguageModel:
+        """Split waiting weights over the ranks for forward passes alone, and return the same model.
+
+        Every rank must take part, and run as many forward passes as the others from then on (`idle`). Where the stage's
+        strategy splits no models, this does nothing.
+        """
+        if self.waiting is not None:
+            from collegium.training.fully_shard import SplitWeights
+
+            self.model.requires_grad_(requires_grad=False)
+            SplitWeights(self, world())
+        return self
+
+    def make_whole(self) -> None:
+        """Load waiting weights on this rank; no other has to take part."""
+        if self.waiting is not None:
+            waiting, self.waiting = self.waiting, None
+            adopt(self.model, waiting.whole())
+            self.compute_dtype = self.model.dtype
+            self.to(waiting.device)
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
-        return self.model.device
+        """Where its weights are, or are to be."""
+        return self.model.device if self.waiting is None else self.waiting.device
 
     @property
     def head(self) -> Tensor:
@@ -209,6 +258,7 @@ class LanguageModel:
             position_ids: ``[B, T]``; default: counted from the row's start.
             pictures: The rows' pictures, if there are any.
         """
+        self.make_whole()
         found: Tensor = self.forward_module(reader, tokens, attention_mask, position_ids, pictures)
         return found
 
@@ -243,7 +293,15 @@ class LanguageModel:
 
     @cached_property
     def _keeps_apart(self) -> bool:
-        """Whether two completions behind one shared prompt get the states that each gets in a row of its own."""
+        """Whether two completions behind one shared prompt get the states that each gets in a row of its own.
+
+        While its weights wait, the first rank finds out for all of them.
+        """
+        if self.waiting is not None:
+            source = self.waiting.source
+            return world().from_main(
+                source is not None and LanguageModel(source, self.tokenizer, self.vision)._keeps_apart
+            )
         was_training = self.model.training
         self.model.train(False)
         try:
@@ -258,23 +316,27 @@ class LanguageModel:
             batch: The sequences.
             reader: Gets the states that predict the trained tokens ``[N, D]``, the head and its bias.
         """
-        pictures = self._pictures(batch.token_ids, batch.images)
+        pictures = self.pictures(batch.token_ids, batch.images)
         packs = self.can_pack(batch.token_ids.shape[1])
         shared = share_prompts(batch, self.width) if packs else None
         if shared is not None:
             flat, mask = shared.predictors, shared.attention_mask(self.compute_dtype)
             return self.read(
                 lambda hidden, head, bias: reader(hidden.flatten(0, 1)[flat], head, bias),
-                shared.token_ids, mask, shared.position_ids, self._pictures(shared.token_ids, shared.images),
+                shared.token_ids, mask, shared.position_ids, self.pictures(shared.token_ids, shared.images),
             )  # fmt: skip
         return self.read(
             predicting(batch.completion_mask, reader), batch.token_ids, batch.attention_mask.long(), pictures=pictures
         )
 
-    def _pictures(self, tokens: Tensor, images: Sequence[Sequence[bytes]]) -> Pictures | None:
-        """Return the pictures of rows ``[B, T]``, whose prompts begin them."""
+    def pictures(self, tokens: Tensor, images: Sequence[Sequence[bytes]]) -> Pictures | None:
+        """Return the pictures that the prompts of rows ``[B, T]`` show; None where there is none.
+
+        Raises:
+            PolicyError: If there are some and the model reads text alone.
+        """
         if self.vision is None:
-            refuse_pictures(images, f"the model that scores (a {type(self.model).__name__})")
+            refuse_pictures(images, f"the model (a {type(self.model).__name__})")
             return None
         return self.vision.leading(tokens, images)
 
@@ -343,6 +405,7 @@ class LanguageModel:
             path: The folder.
             weights: What `state_dict` gave; needed where training has split the weights over ranks.
         """
+        self.make_whole()
         if weights is None and self.adapter is not None:
             weights = self.state_dict()
         if weights is not None:  # a tied head is not written twice
@@ -360,6 +423,7 @@ class LanguageModel:
         They are those of the plain model: an adapter is merged into them. Where training has split the weights over
         ranks, every rank must iterate to the end.
         """
+        self.make_whole()
         own = self.model.state_dict().items() if self.shards is None else self.shards.full_weights()
         yield from ((name, weight.detach()) for name, weight in self._plain(own))
 
@@ -370,6 +434,23 @@ class LanguageModel:
         """Return every weight, whole, in main memory; every rank must take part where the weights are split."""
         with torch.no_grad():
             return {name: weight.to("cpu", copy=True) for name, weight in self.named_weights()}
+
+    @torch.no_grad()
+    def take(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Take whole weights as `named_weights` gives them; every rank must take part where they are split."""
+        self.make_whole()
+        if self.shards is not None:
+            self.shards.take(weights)
+            return
+        own = self.model.state_dict()
+        for name, weight in weights:
+            own[name].copy_(weight)
+
+    def copy_of_head(self) -> Tensor:
+        """Return the LM head's weight, whole, in main memory; every rank must take part where weights are split."""
+        self.make_whole()
+        head = self.head.detach()
+        return (head.full_tensor() if isinstance(head, DTensor) else head).to("cpu", copy=True)
 
     def checkpoint(self) -> dict[str, Tensor]:
         """Return what training goes on from, by name in the model: `state_dict`, or the trained weights of an adapter.
@@ -391,6 +472,7 @@ class LanguageModel:
         It is this one, unless ranks have split its weights or it has an adapter: then it is a copy, which the next call
         brings up to date.
         """
+        self.make_whole()
         if self.adapter is None and (self.shards is None or not self.shards.splits_weights):
             return self
         if self._replica is None:
@@ -412,6 +494,46 @@ def reads_pictures(config: PretrainedConfig) -> bool:
     """Tell whether a configuration is of a model of text and pictures; one that is also loaded for text alone is not."""
     return type(config) in AutoModelForImageTextToText._model_mapping and type(config) not in (
         AutoModelForCausalLM._model_mapping
+    )
+
+
+def with_weights(
+    path: str, config: PretrainedConfig, vision: Vision | None, dtype: torch.dtype | str
+) -> PreTrainedModel:
+    """Load a model's weights in main memory.
+
+    Raises:
+        PolicyError: If they cannot be read, or some are missing.
+    """
+    try:
+        found: Any = model_class(config).from_pretrained(path, dtype=dtype, output_loading_info=True)
+    except Exception as error:
+        raise unloadable(path, error) from error
+    model, loading = found
+    if missing := sorted(loading["missing_keys"]):
+        raise PolicyError(
+            f"model {path!r} has no weights for {', '.join(missing[:3])}: they would be random",
+            fix="give the checkpoint of a causal language model; a reward model is none",
+        )
+    model.eval()
+    if vision is not None:
+        freeze_unread(model, vision)
+    return cast("PreTrainedModel", model)
+
+
+def without_weights(path: str, config: PretrainedConfig, dtype: torch.dtype | str) -> PreTrainedModel:
+    """Build the model of a folder or hub name; what its weights are is nobody's concern."""
+    given = {} if dtype == "auto" else {"dtype": dtype}
+    model = model_class(config).from_config(copy.deepcopy(config), **given)
+    model.generation_config = generation_config_of(path)
+    return cast("PreTrainedModel", model)
+
+
+def unloadable(path: str, error: Exception) -> PolicyError:
+    """Return the error of a model that cannot be loaded."""
+    return PolicyError(
+        f"model {path!r} cannot be loaded: {type(error).__name__}: {error}",
+        fix="check the path or hub name; a truncated download has to be fetched again",
     )
 
 

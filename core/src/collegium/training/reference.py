@@ -23,13 +23,14 @@ class Reference:
     def __init__(self, path: str, policy: LanguageModel, refresh_every: int = 0) -> None:
         self.path = path
         self.policy = policy
+        self._device = policy.device  # where the policy's weights wait in main memory later, it computes here
         self.refresh_every = refresh_every
         self._refreshed = False
 
     @cached_property
     def model(self) -> LanguageModel:
-        """The model that scores."""
-        model = LanguageModel.load(self.path, self.policy.device)
+        """The model that scores; split over the ranks where the policy is, so every rank has to ask for it."""
+        model = LanguageModel.load(self.path, self._device).split()
         model.model.requires_grad_(requires_grad=False)
         return model
 
@@ -37,15 +38,15 @@ class Reference:
     def before_step(self, step: int) -> None:
         """Take the policy's weights if `refresh_every` steps (counted from 1) have passed since the last time."""
         if self.refresh_every and step > 1 and (step - 1) % self.refresh_every == 0:
-            self.model.model.load_state_dict(self.policy.state_dict())
+            self.model.take(self.policy.named_weights())
             self._refreshed = True
 
     def state_dict(self) -> dict[str, Any]:
         """Return the weights if they are no longer those it started with."""
-        return {"model": self.model.model.state_dict()} if self._refreshed else {}
+        return {"model": self.model.state_dict()} if self._refreshed else {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         if state:
-            self.model.model.load_state_dict(state["model"])
+            self.model.take(state["model"].items())
             self._refreshed = True

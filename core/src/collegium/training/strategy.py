@@ -129,6 +129,8 @@ def make_strategy(policy: LanguageModel, config: OptimizerConfig, world: World) 
     name = world.launch.strategy
     if problem := config.launch_problem(world.launch):
         raise ConfigError(problem, fix="change the stage's launch")
+    if name != "fsdp2" or config.adapter is not None:
+        policy.make_whole()
     if config.adapter is not None:
         from collegium.training.adapter import Adapter
 

@@ -84,8 +84,11 @@ class TeacherPool:
         own = deal(batch, here.size)[here.rank]
         mixture = torch.full(batch.token_ids.shape, float("-inf"))
         states: dict[int, Tensor] = {}
-        for name in sorted({name for row in own for name in routes[row]}):
+        for name in sorted({name for route in routes for name in route}):
             rows = [row for row in own if name in routes[row]]
+            together = here.splits_models and self.teachers[name].split()
+            if not (rows or together):
+                continue
             part = batch.select(rows)
             with self._opened(name) as teacher:
                 if logprobs:
@@ -95,7 +98,9 @@ class TeacherPool:
                     mixture[rows, :width] = torch.logaddexp(mixture[rows, :width], weighted)
                 if hidden:
                     states.update(zip(rows, self._states(name, teacher, part), strict=True))
-                    batch.teacher_heads[name] = teacher.head()
+                    head = teacher.head()
+                    if rows:
+                        batch.teacher_heads[name] = head
         if logprobs:
             mine = torch.zeros(len(batch), 1, dtype=torch.bool)
             mine[own] = True

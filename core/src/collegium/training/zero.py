@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -181,6 +181,10 @@ class Zero:
         """AdamW itself, over the flat parts that this rank holds."""
         inner: torch.optim.Optimizer = self.engine.optimizer.optimizer
         return inner
+
+    def take(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Take whole weights by name."""
+        self.load(dict(weights), {})
 
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor], optimizer: OptimizerState) -> None:

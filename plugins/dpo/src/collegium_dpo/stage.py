@@ -80,7 +80,7 @@ class DpoStage(Stage):
             PolicyError: If its tokenizer is another one.
         """
         path = context.input("reference") or context.init_path
-        model = LanguageModel.load(path, context.device)
+        model = LanguageModel.load(path, context.device).split()
         difference = policy.identity.difference(model.identity)
         if difference:
             raise PolicyError(

@@ -54,6 +54,7 @@ class PreferenceUpdate:
 
     def __call__(self, indices: Sequence[int]) -> dict[str, float]:
         """Do one optimizer step on the mean loss of the pairs."""
+        self.reference.of(indices)  # computed by all ranks together, before their micro-batches part them
         kl = self._divergence(indices)
         parts: list[Figures] = []
 
