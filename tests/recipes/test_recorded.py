@@ -1,0 +1,44 @@
+"""What the README says of the recipes is what was recorded, of every recipe as it stands."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.recipes import thresholds
+from tests.recipes.execute import ROOT
+from tests.recipes.record import FINISHED, figures_of, read_records, recipe_digest, recipes
+from tests.recipes.run import recorded_table
+from tests.recipes.table import MARKS
+
+RECORDS = read_records()
+RECORD = "python -m tests.recipes.run NAME --record"
+
+
+def test_the_readme_has_the_table_of_the_recorded_results():
+    _, found, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition(MARKS[0])
+    assert found, f"README.md needs {MARKS[0]} and {MARKS[1]}"
+    assert rest.partition(MARKS[1])[0].strip() == recorded_table(), RECORD
+
+
+def test_no_record_is_of_a_recipe_that_is_gone():
+    assert set(RECORDS) <= set(recipes())
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_every_recipe_has_a_record_of_itself_or_is_marked(name):
+    assert name in RECORDS, f"{name} was not recorded: {RECORD}"
+    if RECORDS[name].get("digest") != recipe_digest(recipes()[name]):
+        (row,) = [line for line in recorded_table().splitlines() if line.startswith(f"| `{name}` ")]
+        assert "stale" in row
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_no_record_is_of_a_failed_run_or_lacks_a_figure(name):
+    record = RECORDS[name]
+    assert record["status"] in FINISHED, record["problem"]
+    assert [each.note for each in figures_of(record) if each.verdict == "missing"] == []
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_records_verdicts_are_by_the_thresholds_as_they_stand(name):
+    assert RECORDS[name]["thresholds"] == thresholds.as_record(), RECORD
