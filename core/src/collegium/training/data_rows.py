@@ -75,6 +75,34 @@ def read_rows(file: Path, *, owner: str) -> Iterator[tuple[str, dict[str, Any]]]
         yield named, made
 
 
+def prompt_of(row: Mapping[str, Any]) -> str | tuple[Message, ...]:
+    """Return a read row's prompt as tasks hold it."""
+    prompt = row["prompt"]
+    if isinstance(prompt, str):
+        return prompt
+    return tuple(Message(role=turn["role"], content=turn["content"]) for turn in prompt)
+
+
+def completion_of(row: Mapping[str, Any], name: str) -> str | tuple[Turn, ...]:
+    """Return a read row's completion as demonstrations hold it.
+
+    Raises:
+        DataError: If it is a list of something else than turns.
+    """
+    value = row["completion"]
+    if isinstance(value, str):
+        return value
+    if all(
+        isinstance(turn, dict) and isinstance(turn.get("text"), str) and isinstance(turn.get("sampled"), bool)
+        for turn in value
+    ):
+        return tuple(Turn(turn["text"], turn["sampled"]) for turn in value)
+    raise DataError(
+        f'{name}: a completion must be text or a list of {{"text": ..., "sampled": true or false}}',
+        fix="mend the line",
+    )
+
+
 def _from_instruction(row: Mapping[str, Any]) -> dict[str, Any] | None:
     parts = [row.get("instruction"), row.get("input", "")]
     if not all(isinstance(part, str) for part in parts) or not parts[0]:

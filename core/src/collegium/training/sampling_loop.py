@@ -19,9 +19,9 @@ from collegium.errors import ConfigError
 from collegium.kinds.engine import Engine, SamplingParams
 from collegium.task import Completion
 from collegium.training.context import StageContext
+from collegium.training.generation import generate, to_completion
 from collegium.training.language_model import LanguageModel
 from collegium.training.loop import job_digest
-from collegium.training.rollouts import generate, to_completion
 from collegium.training.seeds import derive, seed_everything
 
 T = TypeVar("T")
@@ -90,7 +90,12 @@ class SamplingLoop(Generic[T]):
         return self.file.read()
 
     def sample(
-        self, draw: Draw[T], prompts: Sequence[list[int]], sampling: SamplingParams, part: object = ""
+        self,
+        draw: Draw[T],
+        prompts: Sequence[list[int]],
+        sampling: SamplingParams,
+        part: object = "",
+        images: Sequence[tuple[bytes, ...]] | None = None,
     ) -> list[Completion]:
         """Sample one completion of each prompt.
 
@@ -99,11 +104,12 @@ class SamplingLoop(Generic[T]):
             prompts: Token ids.
             sampling: How to sample.
             part: Tells several calls of one step apart: other parts, other seeds.
+            images: The pictures of each prompt.
         """
         if not prompts:
             return []
         seeds = [derive(draw.seed, part, index) for index in range(len(prompts))]
-        made = generate(self.engine, list(prompts), sampling, seeds)
+        made = generate(self.engine, list(prompts), sampling, seeds, images)
         self.context.rollouts += len(made)
         self.context.tokens_generated += sum(len(each.token_ids) for each in made)
         return [to_completion(each, draw.model.tokenizer, draw.model.stop_ids) for each in made]

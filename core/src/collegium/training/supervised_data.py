@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,14 @@ from transformers import PreTrainedTokenizerBase
 
 from collegium.errors import DataError
 from collegium.task import Demonstration, Task, Turn
+from collegium.training.data_rows import completion_of, prompt_of, read_rows
 from collegium.training.packing import Example
 from collegium.training.tokenizers import Prompt, encode_completion, encode_prompt, encode_reply
 
 DATA_FILE = "data.jsonl"
 """Name of a data artifact's file in its folder."""
+
+OWNER = "collegium"
 
 
 def to_example(
@@ -70,22 +72,24 @@ def demonstration_examples(
 
 
 def read_examples(tokenizer: PreTrainedTokenizerBase, path: Path) -> list[Example]:
-    """Encode the rows ``{"prompt", "completion"}`` of a JSON Lines file, or of a data artifact's folder.
+    """Encode the rows of a file, or of a data artifact's folder; see `read_labelled`."""
+    return [example for _, example in read_labelled(tokenizer, path)]
 
-    A completion is text, or a list of turns ``{"text": ..., "sampled": true}``, of which those that are not sampled are
-    read and not trained.
+
+def read_labelled(tokenizer: PreTrainedTokenizerBase, path: Path) -> list[tuple[str, Example]]:
+    """Encode the rows of a JSON Lines file, or of a data artifact's folder, each with its domain, if it says one.
+
+    Rows are ``{"prompt", "completion"}`` or ``{"instruction", "input", "output"}``. A completion is text, or a list of
+    turns ``{"text": ..., "sampled": true}``, of which those that are not sampled are read and not trained.
 
     Raises:
         DataError: If it is missing, truncated, malformed or empty; names file and line.
     """
     file = path / DATA_FILE if path.is_dir() else path
-    examples = [
-        to_example(tokenizer, _prompt(row["prompt"], file, number), _completion(row["completion"], file, number), f"{file.name}:{number}")
-        for number, row in _rows(file)
+    return [
+        (_domain(row), to_example(tokenizer, prompt_of(row), completion_of(row, name), name))
+        for name, row in read_rows(file, owner=OWNER)
     ]
-    if not examples:
-        raise DataError(f"{str(file)!r} has no row, expected at least one", fix="run the step that makes it again")
-    return examples
 
 
 def refuse_held_out(
@@ -107,55 +111,5 @@ def refuse_held_out(
             )
 
 
-def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"data file {str(file)!r} cannot be read: {error}", fix="check the path") from error
-    if text and not text.endswith("\n"):
-        number = text.count("\n") + 1
-        raise DataError(
-            f"{file}:{number}: the file ends within a line; it looks truncated",
-            fix="fetch or write it again; each row ends with a newline",
-        )
-    for number, line in enumerate(text.split("\n")[:-1], start=1):  # not splitlines: JSON may hold U+2028
-        yield number, _row(line, file, number)
-
-
-def _row(line: str, file: Path, number: int) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{file}:{number}: not JSON: {error}", fix="mend or remove the line") from error
-    if not isinstance(row, dict) or not isinstance(row.get("completion"), (str, list)) or "prompt" not in row:
-        found = sorted(row) if isinstance(row, dict) else type(row).__name__
-        raise DataError(
-            f'{file}:{number}: expected {{"prompt": ..., "completion": "..."}}, found {found}', fix="mend the line"
-        )
-    return row
-
-
-def _completion(value: str | list[Any], file: Path, number: int) -> str | tuple[Turn, ...]:
-    if isinstance(value, str):
-        return value
-    if all(
-        isinstance(turn, dict) and isinstance(turn.get("text"), str) and isinstance(turn.get("sampled"), bool)
-        for turn in value
-    ):
-        return tuple(Turn(turn["text"], turn["sampled"]) for turn in value)
-    raise DataError(
-        f'{file}:{number}: a completion must be text or a list of {{"text": ..., "sampled": true or false}}',
-        fix="mend the line",
-    )
-
-
-def _prompt(value: Any, file: Path, number: int) -> Prompt:
-    if isinstance(value, str):
-        return value
-    if (
-        isinstance(value, list)
-        and value
-        and all(isinstance(turn, dict) and {"role", "content"} <= set(turn) for turn in value)
-    ):
-        return tuple({"role": turn["role"], "content": turn["content"]} for turn in value)
-    raise DataError(f"{file}:{number}: prompt must be text or a list of chat messages", fix="mend the line")
+def _domain(row: Mapping[str, Any]) -> str:
+    return row["domain"] if isinstance(row.get("domain"), str) else ""

@@ -18,7 +18,6 @@ from collegium.training.data_rows import PAIRS_FILE, plain_prompt, write_rows
 from collegium.training.rollouts import mean
 from collegium.training.sampling_loop import Draw, SamplingLoop, expect_models
 from collegium.training.supervised_data import DATA_FILE
-from collegium.training.tokenizers import encode_prompt
 from collegium_data.chosen import chosen_tasks
 from collegium_data.curate_config import OWNER
 from collegium_data.sampling_configs import PreferencePairsConfig
@@ -48,18 +47,19 @@ class PreferencePairsStage(Stage):
     def step(self, loop: SamplingLoop[Task], draw: Draw[Task]) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """Sample one batch of prompts from one model."""
         size = self.config.samples
-        prompts = [encode_prompt(draw.model.tokenizer, task.prompt) for task in draw.items for _ in range(size)]
-        made = loop.sample(draw, prompts, self.config.sampling)
+        repeated = [task for task in draw.items for _ in range(size)]
+        prompts = [draw.model.prompt_ids(task) for task in repeated]
+        made = loop.sample(draw, prompts, self.config.sampling, images=[task.images for task in repeated])
         rows = [
             {
-                "domain": draw.items[index // size].domain,
-                "task": draw.items[index // size].id,
-                "prompt": plain_prompt(draw.items[index // size]),
+                "domain": task.domain,
+                "task": task.id,
+                "prompt": plain_prompt(task),
                 "completion": each.text,
                 "cut": each.finish_reason == "length",
                 "source": draw.source,
             }
-            for index, each in enumerate(made)
+            for task, each in zip(repeated, made, strict=True)
         ]
         return rows, {
             "rollouts": float(len(rows)),

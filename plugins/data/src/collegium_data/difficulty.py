@@ -20,7 +20,6 @@ from collegium.training.data_rows import write_rows
 from collegium.training.prompt_sets import PROMPTS_FILE
 from collegium.training.rollouts import mean, reward_metrics
 from collegium.training.sampling_loop import Draw, SamplingLoop, expect_models
-from collegium.training.tokenizers import encode_prompt
 from collegium.verdict import Abstain, Error
 from collegium_data.chosen import chosen_tasks
 from collegium_data.curate_config import OWNER
@@ -60,10 +59,12 @@ class DifficultyFilterStage(Stage):
     ) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """Sample and judge one batch of prompts."""
         size = self.config.rollouts
-        prompts = [encode_prompt(draw.model.tokenizer, task.prompt) for task in draw.items for _ in range(size)]
-        made = loop.sample(draw, prompts, self.config.sampling)
+        repeated = [task for task in draw.items for _ in range(size)]
+        prompts = [draw.model.prompt_ids(task) for task in repeated]
+        made = loop.sample(draw, prompts, self.config.sampling, images=[task.images for task in repeated])
         samples = [
-            Sample(draw.items[row // size], completion, group=row // size) for row, completion in enumerate(made)
+            Sample(task, completion, group=row // size)
+            for row, (task, completion) in enumerate(zip(repeated, made, strict=True))
         ]
         verdicts = reward.judge(samples)
         context.write_samples(draw.number, samples, verdicts)
