@@ -14,6 +14,8 @@ COMPONENTS = [
     ("advantage", "outcome"),
     ("advantage", "kl"),
     ("sampler", "dynamic"),
+    ("sampler", "pass-rate"),
+    ("loss", "windowed"),
 ]
 
 

@@ -90,8 +90,13 @@ def test_the_reward_rises_and_the_held_out_score_with_it(tmp_path, start):
             "loss": {"use": "clipped", "kl_coefficient": 0.01, "importance": "icepop"},
             "refresh_reference_every": 4,
         },
+        {
+            "staleness": 1,
+            "loss": {"use": "clipped", "importance": "tis"},
+            "sampling": {"max_tokens": 6, "temperature": 0.8, "top_p": 0.97, "keep_mask": True},
+        },
     ],
-    ids=["default", "everything", "one batch ahead", "four batches ahead"],
+    ids=["default", "everything", "one batch ahead", "four batches ahead", "a truncated batch ahead"],
 )
 def test_a_killed_stage_ends_with_the_numbers_of_one_that_was_not(tmp_path, start, options):
     whole = grpo_job(tmp_path / "whole" / "t", start, steps=11, **options)
@@ -141,6 +146,10 @@ def test_stale_rollouts_without_a_correction_are_refused_when_the_recipe_is_read
         GrpoConfig(staleness=1, loss={"use": "cispo", "clip_high": 2.0})
     with pytest.raises(ValueError, match=r"importance: tis"):
         GrpoConfig(staleness=1, loss={"use": "clipped", "off_policy_delta": 1.0})
+    window = {"use": "windowed", "alpha": -1, "beta": 1, "tau": 0.1}
+    with pytest.raises(ValueError, match=r"loss: \{use: windowed, anchor: behaviour\}"):
+        GrpoConfig(staleness=1, loss=window)
+    GrpoConfig(staleness=1, loss={**window, "anchor": "behaviour"})
     GrpoConfig(staleness=1, loss={"use": "clipped", "importance": "icepop"})
     GrpoConfig(staleness=1, loss={"use": "acme/clipped"})
 
@@ -208,10 +217,45 @@ def test_a_reference_that_nothing_reads_is_refused(tmp_path, start):
     assert "neither its loss nor its advantages read one" in outcome.problem
 
 
-@pytest.mark.parametrize("sampling", [{"temperature": 0.5}, {"top_p": 0.9}])
-def test_sampling_from_another_distribution_than_the_policys_is_refused(sampling):
-    with pytest.raises(ValueError, match="learning from rollouts needs both at 1"):
+@pytest.mark.parametrize(
+    ("sampling", "said"),
+    [({"temperature": 0}, "there is no distribution to learn"), ({"top_p": 0.9}, "add keep_mask: true")],
+)
+def test_sampling_from_another_distribution_than_the_policys_is_refused(sampling, said):
+    with pytest.raises(ValueError, match=said):
         GrpoConfig(sampling=sampling)
+
+
+COOL = {"max_tokens": 6, "temperature": 0.7}
+CUT = {"max_tokens": 6, "top_p": 0.97, "keep_mask": True}
+
+
+@pytest.mark.parametrize("sampling", [COOL, CUT], ids=["temperature", "keep_mask"])
+def test_the_sampled_distribution_is_the_one_that_learns(tmp_path, start, sampling):
+    loss = {"use": "clipped", "kl_coefficient": 0.001}
+    options = {"prompts": 16, "group": 8, "sampling": sampling, "loss": loss, "minibatches": 2}
+    job = grpo_job(tmp_path / "t", start, steps=30, lr=1e-3, **options)
+    outcome = run_toy(job)
+    assert outcome.status == "completed", outcome.problem
+    rows = journal_of(job)
+    assert max(row["behaviour_gap"] for row in rows) < 1e-4
+    assert rows[0]["reward/copy"] < 0.8
+    assert sum(row["reward/copy"] for row in rows[-5:]) / 5 > 0.9
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [{"use": "windowed", "alpha": -0.5, "beta": 0.5, "tau": 0.1, "anchor": anchor} for anchor in ("old", "behaviour")],
+    ids=["old", "behaviour"],
+)
+def test_the_reward_rises_with_the_windowed_loss(tmp_path, start, loss):
+    advantages = [{"use": "outcome", "std": False}]
+    options = {"steps": 40, "prompts": 16, "group": 8, "loss": loss, "minibatches": 2, "advantages": advantages}
+    job = grpo_job(tmp_path / "t", start, **options)
+    outcome = run_toy(job)
+    assert outcome.status == "completed", outcome.problem
+    rows = journal_of(job)
+    assert sum(row["reward/copy"] for row in rows[-5:]) > sum(row["reward/copy"] for row in rows[:5]) + 1
 
 
 def test_the_stage_is_planned_without_torch_and_knows_its_edges():

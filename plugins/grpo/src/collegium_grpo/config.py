@@ -72,6 +72,29 @@ class CispoConfig(SurrogateConfig):
     """The weight is clipped above at ``1 + clip_high``. There is no published default: it is tuned."""
 
 
+class WindowedConfig(Config):
+    """Options of the loss `windowed`; the report of Kimi K2.5 prints the value of none of the three numbers."""
+
+    alpha: float = Field(lt=0, ge=-20)
+    """Log-ratio below which a token has no policy gradient."""
+    beta: float = Field(gt=0, le=20)
+    """Log-ratio above which it has none."""
+    tau: float = Field(ge=0)
+    """Weight of the squared log-ratio, whose gradient is there outside the window, too."""
+    anchor: Literal["old", "behaviour"] = "old"
+    """What the ratio is to: the trainer's log-probs at the start of the batch's update, or those that the engine
+    recorded, so that what the two disagree on, and the age of stale rollouts, count as distance, too."""
+
+
+class DoubleSidedConfig(Config):
+    """Options of the loss `double-sided`."""
+
+    clip_low: float = Field(default=0.2, ge=0, le=1)
+    """Tokens whose ratio is below ``1 - clip_low`` teach nothing. GLM-5: 0.2."""
+    clip_high: float = Field(default=0.28, ge=0)
+    """Tokens whose ratio is above ``1 + clip_high`` teach nothing. GLM-5: 0.28."""
+
+
 class OverlongConfig(Config):
     """DAPO's soft penalty of long completions."""
 

@@ -53,16 +53,33 @@ def register_losses() -> list[Component]:
             "Clipped ratio as a constant weight of the policy gradient: no token loses its gradient.",
             config="collegium_grpo.config:CispoConfig",
         ),
+        component(
+            "double-sided",
+            "collegium_grpo.double_sided:DoubleSidedLoss",
+            "Ratio to the engine's own log-probs, tokens outside a range left out (GLM-5's agentic RL).",
+            config="collegium_grpo.config:DoubleSidedConfig",
+        ),
+        component(
+            "windowed",
+            "collegium_grpo.windowed:WindowedLoss",
+            "Ratio times advantage inside a window of log-ratios, whatever the advantage's sign (Kimi K2.5).",
+            config="collegium_grpo.config:WindowedConfig",
+        ),
     ]
 
 
 @hookimpl
 def register_samplers() -> list[Component]:
-    """Offer the sampler."""
+    """Offer the samplers."""
     return [
         component(
             "dynamic",
             "collegium_grpo.samplers:Dynamic",
             "Drop prompts whose completions are all alike, so that every group kept has a gradient.",
-        )
+        ),
+        component(
+            "pass-rate",
+            "collegium_grpo.samplers:PassRate",
+            "Keep prompts whose share of correct completions lies in a window (MAI-Thinking-1).",
+        ),
     ]

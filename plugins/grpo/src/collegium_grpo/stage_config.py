@@ -11,7 +11,8 @@ from collegium.kinds.stage import Edge
 from collegium.training.rollout_config import RolloutConfig
 from collegium_grpo.config import OWNER
 
-LOSSES = ("clipped", "cispo")
+CORRECTIONS = {"clipped": "importance: tis", "cispo": "importance: tis", "windowed": "anchor: behaviour"}
+"""Each of our losses, and the option that lets it correct for who sampled."""
 
 
 class GrpoConfig(RolloutConfig):
@@ -32,11 +33,12 @@ class GrpoConfig(RolloutConfig):
     def _stale_rollouts_are_corrected(self) -> GrpoConfig:
         """Refuse stale rollouts for our own losses at plan time; the core looks at every loss when the stage starts."""
         owner, _, name = self.loss.use.rpartition("/")
-        corrected = self.loss.options.get("importance", "none") != "none"
-        if self.staleness and owner in ("", OWNER) and name in LOSSES and not corrected:
+        options = self.loss.options
+        corrected = options.get("importance", "none") != "none" or options.get("anchor") == "behaviour"
+        if self.staleness and owner in ("", OWNER) and name in CORRECTIONS and not corrected:
             raise ConfigError(
                 f"staleness {self.staleness} lets older weights sample, and the loss {name!r} corrects nothing",
-                fix=f"set loss: {{use: {name}, importance: tis}} (or icepop), or staleness: 0",
+                fix=f"set loss: {{use: {name}, {CORRECTIONS[name]}}}, or staleness: 0",
                 owner=OWNER,
             )
         return self
