@@ -21,9 +21,20 @@ from collegium.training.vision import Vision, refuse_pictures
 
 
 def train_on_examples(
-    context: StageContext, policy: LanguageModel, examples: Sequence[Example], config: SupervisedConfig
+    context: StageContext,
+    policy: LanguageModel,
+    examples: Sequence[Example],
+    config: SupervisedConfig,
+    order: Sequence[int] | None = None,
 ) -> None:
-    """Train on examples, epoch after epoch, and leave the model in the stage's output.
+    """Train on examples and leave the model in the stage's output.
+
+    Args:
+        context: The stage's context.
+        policy: What to train.
+        examples: What to train on.
+        config: Steps, batches and their layout.
+        order: Index of the example at each position of all steps' batches; by default each is there once per epoch.
 
     Raises:
         ConfigError: If the model cannot keep packed examples apart.
@@ -45,8 +56,11 @@ def train_on_examples(
     seed = derive(context.seed, context.job.id, "order")
 
     def step(number: int) -> dict[str, float]:
-        chosen = [examples[index] for index in indices_of_step(number, config.batch, len(examples), seed)]
-        return supervised_step(trainer, chosen, config)
+        if order is None:
+            indices: Sequence[int] = indices_of_step(number, config.batch, len(examples), seed)
+        else:
+            indices = order[(number - 1) * config.batch : number * config.batch]
+        return supervised_step(trainer, [examples[index] for index in indices], config)
 
     StepLoop(context, trainer, config.steps).run(step)
 

@@ -7,11 +7,13 @@ their own, never cut: a model of text and pictures learns both at once.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
 from collegium import DataError, PicturedText, Stage
+from collegium.kinds.data_files import locate, read_json_lines
 from collegium.training.context import StageContext
 from collegium.training.initialise import initialise
 from collegium.training.language_model import LanguageModel
@@ -46,7 +48,9 @@ class PretrainStage(Stage):
         """
         pictured = context.pictured_texts()
         chosen = chosen_domains(self.config.domains, pictured, context.job.id)
-        shown = [whole(tokenizer, each, f"{name}/{index}") for name in chosen for index, each in enumerate(pictured[name])]
+        shown = [
+            whole(tokenizer, each, f"{name}/{index}") for name in chosen for index, each in enumerate(pictured[name])
+        ]
         texts = self.texts(context, needed=not shown)
         return [
             *(piece for name, text in texts for piece in cut(tokenizer, text, name, self.config.row_tokens)),
@@ -63,7 +67,7 @@ class PretrainStage(Stage):
         chosen = chosen_domains(self.config.domains, offered, context.job.id)
         texts = [(f"{name}/{index}", text) for name in chosen for index, text in enumerate(offered[name]) if text]
         if self.config.text is not None:
-            documents = read_documents(Path(self.config.text))
+            documents = read_documents(locate(self.config.text))
             context.refuse_held_out([text for _, text in documents], f"the documents of {self.config.text!r}")
             texts += documents
         if not texts and needed:
@@ -75,11 +79,13 @@ class PretrainStage(Stage):
 
 
 def read_documents(path: Path) -> list[tuple[str, str]]:
-    """Return the documents of a text file, which blank lines separate.
+    """Return the documents of a text file, which blank lines separate; or the `text` of each row of JSON Lines.
 
     Raises:
-        DataError: If it is missing or empty.
+        DataError: If it is missing or empty, or a row has no text.
     """
+    if ".jsonl" in path.suffixes:
+        return list(_row_texts(path))
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -88,6 +94,13 @@ def read_documents(path: Path) -> list[tuple[str, str]]:
     if not documents:
         raise DataError(f"text file {str(path)!r} is empty, expected at least one document", fix="check the path")
     return [(f"{path.name}#{index}", part) for index, part in enumerate(documents)]
+
+
+def _row_texts(path: Path) -> Iterator[tuple[str, str]]:
+    for line, row in read_json_lines(path, owner="collegium-sft"):
+        if not isinstance(row.get("text"), str) or not row["text"].strip():
+            raise DataError(f'{path}:{line}: expected {{"text": ...}}, found {sorted(row)}', fix="mend the line")
+        yield f"{path.name}:{line}", row["text"]
 
 
 def cut(tokenizer: PreTrainedTokenizerBase, text: str, name: str, row_tokens: int) -> list[Example]:
