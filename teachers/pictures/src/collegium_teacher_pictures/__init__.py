@@ -1,0 +1,1 @@
+"""Drawings to count, locate and read, as lab domains of Collegium."""
