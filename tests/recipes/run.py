@@ -23,7 +23,7 @@ from tests.recipes.record import (
     recipes,
     write_record,
 )
-from tests.recipes.table import MARKS, sentence, table
+from tests.recipes.table import MARKS, sentence, table, write_readme
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     found = [_one(path, options.out.resolve(), record=options.record) for path in chosen(options.names)]
     print(table({record["recipe"]: record for record in found}, {r["recipe"]: r.get("digest", "") for r in found}))
     if options.record:
-        write_readme(recorded_table())
+        write_readme(recorded_table(), MARKS)
     return 1 if any(map(problems, found)) else 0
 
 
@@ -75,15 +75,6 @@ def problems(record: dict[str, Any]) -> list[str]:
 def recorded_table() -> str:
     """Return the table of the recorded results, a row for every recipe that there is."""
     return table(read_records(RESULTS), {name: recipe_digest(path) for name, path in recipes().items()})
-
-
-def write_readme(text: str, path: Path = ROOT / "README.md") -> None:
-    """Put the table between its marks."""
-    before, _, rest = path.read_text(encoding="utf-8").partition(MARKS[0])
-    _, found, after = rest.partition(MARKS[1])
-    if not found:
-        sys.exit(f"{path.name} has no {' ... '.join(MARKS)}")
-    path.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

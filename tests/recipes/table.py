@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from tests.recipes.execute import ROOT
 from tests.recipes.figures import Figure
 from tests.recipes.record import FINISHED, figures_of
 
@@ -100,3 +103,20 @@ TEXTS: dict[str, Callable[[Figure], str]] = {
     "pretraining": lambda figure: f"loss {figure.numbers['loss_before']:.2f} → {figure.numbers['loss']:.2f}",
     "measurement": lambda figure: ", ".join(f"{name} {value:.3g}" for name, value in figure.numbers.items()),
 }
+
+
+def write_readme(text: str, marks: tuple[str, str], path: Path = ROOT / "README.md") -> None:
+    """Put a table between its marks."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(marks[0])
+    _, found, after = rest.partition(marks[1])
+    if not found:
+        sys.exit(f"{path.name} has no {' ... '.join(marks)}")
+    path.write_text(f"{before}{marks[0]}\n{text}\n{marks[1]}{after}", encoding="utf-8")
+
+
+def in_readme(marks: tuple[str, str], path: Path = ROOT / "README.md") -> str:
+    """Return what stands between a table's marks."""
+    _, found, rest = path.read_text(encoding="utf-8").partition(marks[0])
+    if not found or marks[1] not in rest:
+        raise LookupError(f"{path.name} has no {' ... '.join(marks)}")
+    return rest.partition(marks[1])[0].strip()

@@ -5,19 +5,16 @@ from __future__ import annotations
 import pytest
 
 from tests.recipes import thresholds
-from tests.recipes.execute import ROOT
 from tests.recipes.record import FINISHED, figures_of, read_records, recipe_digest, recipes
 from tests.recipes.run import recorded_table
-from tests.recipes.table import MARKS
+from tests.recipes.table import MARKS, in_readme
 
 RECORDS = read_records()
 RECORD = "python -m tests.recipes.run NAME --record"
 
 
 def test_the_readme_has_the_table_of_the_recorded_results():
-    _, found, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition(MARKS[0])
-    assert found, f"README.md needs {MARKS[0]} and {MARKS[1]}"
-    assert rest.partition(MARKS[1])[0].strip() == recorded_table(), RECORD
+    assert in_readme(MARKS) == recorded_table(), RECORD
 
 
 def test_no_record_is_of_a_recipe_that_is_gone():

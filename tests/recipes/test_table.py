@@ -10,8 +10,8 @@ from tests.recipes import rotation
 from tests.recipes.execute import Executed, plain
 from tests.recipes.figures import MAKERS, Figure
 from tests.recipes.record import make_record
-from tests.recipes.run import problems, write_readme
-from tests.recipes.table import TEXTS, lines, table
+from tests.recipes.run import problems
+from tests.recipes.table import MARKS, TEXTS, in_readme, lines, table, write_readme
 
 FIGURE = Figure(
     "rl", "RL", "does not hold", {"before": 0.1, "after": 0.2, "standard_error": 0.1, "standard_errors": 1.0}
@@ -64,11 +64,14 @@ def test_every_kind_of_figure_has_words():
 def test_the_readme_gets_the_table_between_its_marks(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- recipes:begin -->\nold\n<!-- recipes:end -->\nafter\n")
-    write_readme("new", readme)
+    write_readme("new", MARKS, readme)
     assert readme.read_text() == "before\n<!-- recipes:begin -->\nnew\n<!-- recipes:end -->\nafter\n"
+    assert in_readme(MARKS, readme) == "new"
     readme.write_text("no marks")
     with pytest.raises(SystemExit, match="has no <!-- recipes:begin -->"):
-        write_readme("new", readme)
+        write_readme("new", MARKS, readme)
+    with pytest.raises(LookupError, match="has no <!-- recipes:begin -->"):
+        in_readme(MARKS, readme)
 
 
 def test_a_failed_run_is_recorded_without_a_path_of_the_machine(tmp_path):
