@@ -135,3 +135,9 @@ def test_a_gradient_longer_than_the_limit_is_clipped():
         steps.append((float(moved.norm()) / metrics["lr"], metrics["grad_norm"]))
     assert steps[0][0] == pytest.approx(steps[0][1], rel=1e-4)
     assert steps[1][0] == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_how_far_the_weights_move_within_a_batch_is_no_disagreement_of_the_engine():
+    """The loss does not read `old`, so that only the first optimizer step still has the rollouts' weights."""
+    metrics, _ = updated(epochs=4, minibatches=3, handshake=1e-4)
+    assert metrics["behaviour_gap"] > 1e-3

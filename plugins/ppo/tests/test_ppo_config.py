@@ -20,7 +20,7 @@ def test_the_stage_is_found_through_its_entry_point_and_knows_its_edges():
     assert entry.id == "collegium-ppo/ppo"
     assert entry.config_class() is PpoConfig
     assert PpoConfig.requires == {"init_from"}
-    assert PpoConfig.accepts == {"reference", "reward_models"}
+    assert {"reference", "reward_models"} <= PpoConfig.accepts
     assert PpoConfig.distributed
 
 
@@ -53,7 +53,12 @@ def test_the_defaults_are_instructgpts():
         ({"pretraining": {"weight": 0}}, "weight"),
         ({"pretraining": {"txt": "a"}}, "txt"),
         ({"lam": 0.9}, "lam"),
-        ({"sampling": {"temperature": 0.5}}, "learning from rollouts needs both at 1"),
+        ({"sampling": {"top_p": 0.9}}, "add keep_mask: true"),
+        (
+            {"entropy_coefficient": 0.1, "sampling": {"top_p": 0.9, "keep_mask": True}},
+            "the entropy bonus is of the whole distribution",
+        ),
+        ({"sampling": {"temperature": 0.0}}, "there is no distribution to learn"),
     ],
 )
 def test_wrong_options_are_refused_with_the_reason(options, message):

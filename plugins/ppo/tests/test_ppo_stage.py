@@ -120,6 +120,23 @@ def test_value_init_policy_leaves_the_reward_model_to_the_reward(tmp_path, start
     assert journal_of(job)[0]["score"] == pytest.approx(journal_of(job)[0]["reward"], rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sampling": {"max_tokens": 6, "temperature": 0.7}, "entropy_coefficient": 0.01},
+        {"sampling": {"max_tokens": 6, "top_p": 0.9, "keep_mask": True}},
+    ],
+    ids=["temperature", "keep_mask"],
+)
+def test_the_distribution_that_is_sampled_is_the_one_that_is_trained(tmp_path, start, options, ppo_job):
+    job = ppo_job(tmp_path / "t", start, steps=3, **options)
+    outcome = run_toy(job)
+    assert outcome.status == "completed", outcome.problem
+    rows = journal_of(job)
+    assert max(row["behaviour_gap"] for row in rows) < 1e-4
+    assert rows[0]["kl"] == pytest.approx(0, abs=1e-4)
+
+
 def test_completions_cut_at_the_limit_get_the_penalty(tmp_path, start, ppo_job):
     job = ppo_job(tmp_path / "t", start, steps=1, sampling={"max_tokens": 3}, missing_eos=-10.0, score_scale=10.0)
     assert run_toy(job).status == "completed"

@@ -68,6 +68,7 @@ def test_a_malformed_answer_is_an_error(ids, logprobs, reason):
         ([[2], [3]], {}, [1], "2 prompts come with 1 seeds"),
         ([[2] * 30], {}, [1], "a prompt of 30 tokens and 3 sampled ones exceed the context of 32"),
         ([[2]], {"temperature": 0.001}, [1], "does not sample at temperature 0.001"),
+        ([[2]], {"top_p": 0.9, "keep_mask": True}, [1], "does not tell which ids top_p kept"),
     ],
 )
 def test_what_cannot_be_completed_is_refused(prompts, options, seeds, message):

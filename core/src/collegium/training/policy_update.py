@@ -69,7 +69,9 @@ class PolicyUpdate:
                     gathered[name].append(value)
         means = {name: sum(values) / len(values) for name, values in gathered.items()}
         if not self.config.staleness:  # then the weights that sampled are those that `old` is of
-            require_agreement(means.get("behaviour_gap", 0.0), self.config.handshake)
+            gaps = gathered.get("behaviour_gap", [0.0])
+            # A loss that does not read `old` has the present weights' instead, which only at first are the rollouts'.
+            require_agreement(gaps[0] if batch.old is None else sum(gaps) / len(gaps), self.config.handshake)
         return {**means, "time/train": time.perf_counter() - started}
 
     def _step(self, batch: RolloutBatch, sequence_weights: Tensor, owners: Sequence[int]) -> dict[str, float]:

@@ -38,6 +38,7 @@ class PpoConfig(RolloutConfig):
     """Reinforcement learning with a value function."""
 
     accepts: ClassVar[frozenset[Edge]] = RolloutConfig.accepts | frozenset({"reference", "reward_models"})
+    loads_whole: ClassVar[bool] = True  # the value function
 
     reward: UseReward = Use(use=VERIFIERS)
     """What scores the rollouts; the score goes to the last token."""
@@ -78,7 +79,7 @@ class PpoConfig(RolloutConfig):
     clip: float = Field(default=0.2, gt=0, lt=1)
     """The policy's ratio is clipped to ``[1 - clip, 1 + clip]``. InstructGPT and Llama 2: 0.2."""
     entropy_coefficient: float = Field(default=0.0, ge=0)
-    """Weight of the policy's entropy, which is added to what is maximised."""
+    """Weight of the policy's entropy, at the temperature of `sampling`, which is added to what is maximised."""
     pretraining: PretrainingConfig | None = None
     """The pretraining mix (PPO-ptx); default: none."""
 
@@ -107,6 +108,16 @@ class PpoConfig(RolloutConfig):
             raise ConfigError(
                 f"staleness {self.staleness} lets older weights sample, and ppo corrects nothing for that",
                 fix="leave staleness out",
+                owner=OWNER,
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _entropy_is_of_the_whole_distribution(self) -> PpoConfig:
+        if self.entropy_coefficient and self.sampling.keep_mask:
+            raise ConfigError(
+                "sampling has keep_mask, and the entropy bonus is of the whole distribution",
+                fix="set entropy_coefficient: 0, or sample with top_p: 1 and without keep_mask",
                 owner=OWNER,
             )
         return self

@@ -79,6 +79,11 @@ def check_requests(prompts: Sequence[Sequence[int]], sampling: SamplingParams, s
             f"a prompt of {longest} tokens and {sampling.max_tokens} sampled ones exceed the context of {room}",
             fix="lower sampling.max_tokens, shorten the prompts, or raise max_model_len if the model's context allows",
         )
+    if sampling.keep_mask:
+        raise engine_error(
+            "vLLM does not tell which ids top_p kept, and sampling has keep_mask",
+            fix="use engine: transformers, or sample with top_p: 1 and without keep_mask",
+        )
     if 0 < sampling.temperature < LOWEST_TEMPERATURE:
         raise engine_error(
             f"vLLM does not sample at temperature {sampling.temperature}",
