@@ -29,6 +29,7 @@ def register_stages():
         component("tune", "acme_train.none:X", "Supervised.", config="acme_train.configs:TuneConfig"),
         component("roll", "acme_train.none:X", "Rollouts.", config="acme_train.configs:RollConfig"),
         component("step", "acme_train.none:X", "Steps.", config="acme_train.configs:StepConfig"),
+        component("valued", "acme_train.none:X", "With a model of its own.", config="acme_train.configs:ValuedConfig"),
         component("odd", "acme_train.none:X", "Neither.", config="acme_train.configs:OddConfig"),
     ]
 
@@ -78,6 +79,9 @@ class RollConfig(RolloutConfig):
 
 class StepConfig(OptimizerConfig):
     adapter: Adapter | None = None
+
+class ValuedConfig(OptimizerConfig):
+    loads_whole: ClassVar = True
 
 class OddConfig(StageConfig):
     pass
@@ -165,11 +169,58 @@ def test_ranks_share_the_batch_and_each_rank_has_its_micro_batch(plan):
     assert rl.bytes["kv_cache"] == memory.kv_cache(SMALL, 32, 4)
 
 
-def test_where_weights_are_split_the_engine_has_a_whole_copy_and_loading_needs_the_whole_model(plan):
-    rl = plan("launch.strategy=fsdp2", "launch.processes=8")["rl"]
+SPLIT = ("launch.strategy=fsdp2", "launch.processes=8")
+ENDS, LAYER = 88, 592
+"""Of the 1272 weights: embeddings (the head, too) with the final norm, and a layer."""
+
+
+def test_where_weights_are_split_the_engine_has_a_whole_copy(plan):
+    rl = plan(*SPLIT)["rl"]
     assert rl.bytes["weights"] == 1272 * 4 / 8
-    assert rl.bytes["loading"] == rl.bytes["engine_weights"] == 1272 * 4
+    assert rl.bytes["engine_weights"] == 1272 * 4
     assert "engine_weights" in rl.parts_of("update")
+
+
+def test_where_weights_are_split_the_first_rank_alone_loads_in_main_memory(plan):
+    rl = plan(*SPLIT)["rl"]
+    assert rl.bytes["loading"] == 1272 * 4 / 8 + 1272 * 4  # its share, and all of so small a model on its way
+    assert rl.host_first == {"loading": 1272 * 4, "checkpoint": 1272 * 12}
+    assert plan()["rl"].host_first == {}
+    large = plan(*SPLIT, "models.sized.shape.parameters=8000000000", "stages.sft.init_from=sized")["rl"]
+    assert large.bytes["loading"] == 4_000_000_000 + 2**30
+    assert large.host_first["loading"] == 32_000_000_000
+    offloaded = plan(*SPLIT, "launch.offload=parameters")["rl"]
+    assert offloaded.bytes["loading"] == 1272 * 4
+
+
+def test_an_adapter_and_stages_that_say_so_load_the_whole_model_on_each_device(plan):
+    adapter = plan(*SPLIT, "stages.rl.adapter.rank=2")["rl"]
+    assert adapter.bytes["loading"] == 1272 * 4
+    assert adapter.host_first == {"checkpoint": 12 * memory.adapter_weights(SMALL, 2)}
+    valued = plan(*SPLIT, extra="  valued: {use: valued, init_from: sft}\n")["valued"]
+    assert valued.bytes["loading"] == 1272 * 4
+
+
+def test_where_weights_are_split_so_is_the_reference_and_scoring_puts_layers_together(plan):
+    held = plan(*SPLIT, "stages.rl.loss=held")["rl"]
+    assert held.bytes["reference"] == 1272 * 4 / 8
+    policy = ENDS * 4
+    assert held.bytes["scoring"] == policy + (ENDS + 2 * LAYER) * 4
+    assert "scoring" in held.parts_of("score")
+    assert "scoring" not in held.parts_of("update")
+    low = plan(*SPLIT, "stages.rl.precision=bfloat16")["rl"]
+    assert low.bytes["scoring"] == (ENDS + 2 * LAYER) * 2
+    assert plan("stages.rl.loss=held")["rl"].bytes["scoring"] == 0
+
+
+def test_where_weights_are_split_so_are_local_teachers_unless_a_thread_asks_them(plan):
+    student = plan(*SPLIT, extra=STUDENT % ("{stage: rl}, more: self", ""))["student"]
+    assert student.bytes["teachers"] == 1272 * 4 / 8
+    assert student.host == 2 * 1272 * 4 / 8
+    assert student.bytes["scoring"] == ENDS * 4 + (ENDS + 2 * LAYER) * 4
+    ahead = plan(*SPLIT, extra=STUDENT % ("{stage: rl}", ", staleness: 1"))["student"]
+    assert ahead.bytes["teachers"] == 1272 * 4
+    assert ahead.bytes["scoring"] == (ENDS + 2 * LAYER) * 4
 
 
 @pytest.mark.parametrize("launch", [(), ("launch.strategy=ddp", "launch.processes=2")])

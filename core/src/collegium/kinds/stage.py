@@ -33,6 +33,10 @@ class StageConfig(Config):
     distributed: ClassVar[bool] = False
     """Whether it can run on several ranks: it trains through `Trainer`, and all ranks come to the same batches."""
 
+    loads_whole: ClassVar[bool] = False
+    """Whether every rank loads a whole model whatever the strategy, as the stage's own class does not know how to wait:
+    what `LanguageModel.load` gives is split from the first rank's main memory."""
+
     def libraries(self) -> Sequence[str]:
         """Return further distributions whose version the stage's numbers depend on, with these options."""
         return ()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from collegium.component import Use
+from collegium.launch_config import LaunchConfig
 from collegium.planning import memory
 from collegium.planning.engines import NO_ENGINE, engine_memory
 from collegium.planning.memory import GIB, WIDTH
@@ -67,12 +68,15 @@ class Estimator:
     ) -> StageResources:
         """Estimate a stage with gradient steps whose model is known."""
         work = workload_of(stage, config, shape)
-        parts: dict[str, Part] = {"loading": shape.count * 4}
+        launch = stage.node.launch
+        parts: dict[str, Part] = {"loading": _loading(stage, config, shape)}
         states = memory.states(shape, stage.node.launch, config.precision, _trained_weights(config, shape))
         parts |= {name: getattr(states, name) for name in STATES}
         parts |= self._passes(stage, config, shape, work)
         parts |= self._teachers(stage, config, shape, work)
-        parts["reference"] = shape.count * 4 if _reads_reference(stage) else 0
+        whole = shape.count * 4
+        parts["reference"] = memory.share(whole, _ways(launch)) if _reads_reference(stage) else 0
+        parts["scoring"] = self._scoring(stage, config, shape)
         parts["ahead"] = shape.count * 4 if _staleness(config) else 0
         engine = engine_memory(stage, config, shape) if isinstance(config, RolloutConfig) else NO_ENGINE
         parts |= {"engine_weights": engine.weights, "kv_cache": engine.cache}
@@ -88,6 +92,7 @@ class Estimator:
             bytes={name: None if isinstance(part, Unknown) else part for name, part in parts.items()},
             engine_keeps=engine.keeps,
             host=None if isinstance(waiting, Unknown) else host + waiting,
+            host_first=self._first(stage, config, shape),
             unknown={name: part.reason for name, part in parts.items() if isinstance(part, Unknown)},
         )
 
@@ -137,8 +142,9 @@ class Estimator:
         local = [each for each in found if isinstance(each, ModelShape)]
         if not local:
             return {"teachers": 0, "host": 0}
-        largest = max(each.count * WIDTH[each.dtype] for each in local)
-        waiting = sum(each.count * WIDTH[each.dtype] for each in local)
+        ways = _teachers_ways(stage, config)
+        largest = max(memory.share(each.count * WIDTH[each.dtype], ways) for each in local)
+        waiting = sum(memory.share(each.count * WIDTH[each.dtype], ways) for each in local)
         if _loss_chunk(stage) is None or not isinstance(config, RolloutConfig):
             return {"teachers": largest, "host": waiting}
         if isinstance(work, Unknown):
@@ -148,6 +154,39 @@ class Estimator:
         heads = sum(each.embeddings * WIDTH[each.dtype] for each in local)
         batches = _staleness(config) + 1  # one is trained on, the others wait
         return {"teachers": largest + own * width, "host": waiting + batches * (own * width + heads)}
+
+    def _local_teachers(self, stage: PlannedStage) -> list[ModelShape]:
+        found = [self._teacher(stage, name) for name in sorted(stage.teachers)]
+        return [each for each in found if isinstance(each, ModelShape)]
+
+    # Split weights
+
+    def _scoring(self, stage: PlannedStage, config: OptimizerConfig, shape: ModelShape) -> int:
+        """Return what scoring puts together of split weights: two layers at a time; the policy's ends stay."""
+        launch = stage.node.launch
+        if not launch.shards_weights:
+            return 0
+        narrow = memory.mode_of(launch, config.precision) == "low"
+        ends, layers = memory.reading(shape, 2 if narrow else 4)
+        passes = [layers]
+        if _ways(launch) > 1 and _reads_reference(stage):
+            passes.append(sum(memory.reading(shape, 4)))
+        if _teachers_ways(stage, config) > 1:
+            passes += [sum(memory.reading(each, WIDTH[each.dtype])) for each in self._local_teachers(stage)]
+        return ends + max(passes)
+
+    def _first(self, stage: PlannedStage, config: OptimizerConfig, shape: ModelShape) -> dict[str, int]:
+        """Return what the first rank alone has whole in main memory: what it loads, and a checkpoint of all weights."""
+        launch = stage.node.launch
+        if not launch.shards_weights:
+            return {}
+        trained = _trained_weights(config, shape)
+        # Weights and both moments of all that is trained.
+        needs = {"checkpoint": 12 * (shape.count if trained is None else trained)}
+        if _waits(stage, config):
+            teachers = self._local_teachers(stage) if _teachers_ways(stage, config) > 1 else []
+            needs["loading"] = max(4 * shape.count, *(each.count * WIDTH[each.dtype] for each in teachers), 0)
+        return needs
 
     def _teacher(self, stage: PlannedStage, name: str) -> ModelShape | int | Unknown:
         """Return a teacher's shape, 0 for one that is served elsewhere."""
@@ -164,6 +203,31 @@ class Estimator:
         if path is None:
             return Unknown(f"the core does not know what the teacher {teacher.use} holds")
         return self.shapes.of_path(str(path))
+
+
+def _waits(stage: PlannedStage, config: OptimizerConfig) -> bool:
+    """Tell whether the policy is loaded by the first rank alone, in main memory, before it is split."""
+    whole = config.loads_whole or config.adapter is not None
+    return stage.node.launch.strategy == "fsdp2" and not whole
+
+
+def _loading(stage: PlannedStage, config: OptimizerConfig, shape: ModelShape) -> int:
+    """Return what loading takes on each device: the whole model, or a rank's share and what is on its way to others."""
+    whole, launch = 4 * shape.count, stage.node.launch
+    if not _waits(stage, config):
+        return whole
+    kept = memory.share(whole, launch.ranks) if launch.offload == "none" else 0
+    return kept + min(memory.LOADING_BLOCK, whole)
+
+
+def _ways(launch: LaunchConfig) -> int:
+    """Return over how many ranks models that are read and not trained are split."""
+    return launch.ranks if launch.strategy == "fsdp2" else 1
+
+
+def _teachers_ways(stage: PlannedStage, config: OptimizerConfig) -> int:
+    """Return over how many ranks teachers are split; with rollouts ahead they are asked in a thread, and are whole."""
+    return 1 if _staleness(config) else _ways(stage.node.launch)
 
 
 def _staleness(config: OptimizerConfig) -> int:

@@ -24,6 +24,8 @@ LOGIT_COPIES = 6
 """Float32 arrays of ``[chunk, V]`` alive at once in the backward pass of log-probs; 5.9 measured."""
 KL_LOGIT_COPIES = 9
 """The same where the teacher's logits are made beside the student's; 8.6 measured."""
+LOADING_BLOCK = 2**30
+"""Bytes on their way to their ranks at once, while a model is split: `collegium.training.waiting.BLOCK`."""
 SAMPLED_LOGIT_COPIES = 3
 """Float32 arrays of ``[sequences, V]`` while a token is drawn: logits, log-probs, probabilities."""
 
@@ -82,9 +84,9 @@ def states(shape: ModelShape, launch: LaunchConfig, precision: str, trained: int
     narrow = zero > 0 and precision != "float32"
     weights, gradients, optimizer = _bytes_per_weight(launch, narrow=narrow)
     ranks = launch.ranks
-    kept_weights = _share(every * weights, ranks if zero == 3 or whole else 1)
-    kept_gradients = _share(some * gradients, ranks if zero >= 2 or whole else 1)
-    kept_optimizer = _share(some * optimizer, ranks if zero >= 1 or whole else 1)
+    kept_weights = share(every * weights, ranks if zero == 3 or whole else 1)
+    kept_gradients = share(some * gradients, ranks if zero >= 2 or whole else 1)
+    kept_optimizer = share(some * optimizer, ranks if zero >= 1 or whole else 1)
     working = _working(shape, launch, mode_of(launch, precision))
     frozen = 4 * shape.count if narrow and trained is not None else 0
     buckets = 4 * some if launch.strategy == "ddp" else 0
@@ -92,7 +94,7 @@ def states(shape: ModelShape, launch: LaunchConfig, precision: str, trained: int
         return States(kept_weights, working, kept_gradients, kept_optimizer, frozen, buckets)
     host = kept_gradients + kept_optimizer + frozen
     if zero == 2:  # a buffer for what it updated, on its way back to the device
-        host += _share(some * weights, ranks)
+        host += share(some * weights, ranks)
     if whole or launch.offload == "parameters":  # FSDP2 offloads all or nothing
         return States(0, working, 0, 0, host + kept_weights)
     return States(kept_weights, working, 0, 0, host)
@@ -121,12 +123,21 @@ def adapter_weights(shape: ModelShape, rank: int) -> int:
 def _working(shape: ModelShape, launch: LaunchConfig, mode: Mode) -> int:
     """Return what the pass adds: autocast's copies; or the ends and two layers put together, and a layer's gradient."""
     if launch.shards_weights:
-        ends = shape.count - shape.layers * shape.layer_parameters
-        return (2 * ends + 3 * shape.layer_parameters) * (2 if mode == "low" else 4)
+        return (2 * _ends(shape) + 3 * shape.layer_parameters) * (2 if mode == "low" else 4)
     return 2 * shape.count if mode == "autocast" else 0
 
 
-def _share(total: int, ranks: int) -> int:
+def reading(shape: ModelShape, width: int) -> tuple[int, int]:
+    """Return what a forward pass over split weights puts together: embeddings and head; and two layers."""
+    return _ends(shape) * width, 2 * shape.layer_parameters * width
+
+
+def _ends(shape: ModelShape) -> int:
+    return shape.count - shape.layers * shape.layer_parameters
+
+
+def share(total: int, ranks: int) -> int:
+    """Return the largest part of what is dealt to ranks."""
     return -(-total // ranks)
 
 

@@ -14,7 +14,7 @@ PHASES: Mapping[str, tuple[str, ...]] = {
     "load": ("loading",),
     "sync": (*ALWAYS, "engine_weights", "syncing"),
     "generate": (*ALWAYS, "engine_weights", "kv_cache", "sampling"),
-    "score": (*ALWAYS, "teachers"),
+    "score": (*ALWAYS, "teachers", "scoring"),
     "update": (*ALWAYS, "working", "gradients", "activations", "logits"),
 }
 """The parts that are in memory at once; a stage's total is that of its largest phase. Rollouts that run ahead are
@@ -36,7 +36,8 @@ REMEDIES: Mapping[str, str] = {
     "teachers": "serve the teachers elsewhere",
     "reference": "leave the reference out",
     "ahead": "set staleness: 0",
-    "loading": "use devices with more memory: each rank loads the whole model before it is split",
+    "scoring": "leave the reference out or serve the teachers elsewhere: their layers are put together to score",
+    "loading": "use launch.strategy fsdp2 without an adapter, whose first rank alone loads, in main memory",
 }
 """What lowers each part."""
 
@@ -56,6 +57,8 @@ class StageResources:
         bytes: Bytes on each device by part (see `PARTS`); a part that the stage does not have is 0.
         engine_keeps: Parts that the engine holds in other phases, too.
         host: Bytes in main memory, for each rank, of what waits there: offloaded parts, teachers and their states.
+        host_first: Bytes in main memory of the first rank's machine for a while, by what they are: a model that is
+            loaded there alone, the whole weights and optimizer of a checkpoint.
         capacity: Bytes of a device, if the recipe says.
         unknown: Part to the reason why it is None.
     """
@@ -70,6 +73,7 @@ class StageResources:
     bytes: Mapping[str, int | None] = field(default_factory=dict)
     engine_keeps: frozenset[str] = frozenset()
     host: int | None = None
+    host_first: Mapping[str, int] = field(default_factory=dict)
     capacity: int | None = None
     unknown: Mapping[str, str] = field(default_factory=dict)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -11,7 +11,7 @@ from collegium.planning.memory import size
 from collegium.planning.resources import StageResources
 
 WORDS: Mapping[str, str] = {
-    "loading": "whole model while loading",
+    "scoring": "layers while scoring",
     "logits": "logits chunk",
     "engine_weights": "engine's weights",
     "kv_cache": "KV cache",
@@ -33,6 +33,7 @@ def describe_resources(needs: StageResources) -> dict[str, Any]:
         "device_bytes": {**needs.bytes, "total": total},
         "peak": None if total is None else needs.peak,
         "host_bytes": needs.host,
+        "host_bytes_first_rank": dict(needs.host_first),
         "device_capacity": needs.capacity,
         "unknown": dict(needs.unknown),
         "warning": needs.warning,
@@ -92,4 +93,10 @@ def _memory(needs: Mapping[str, Any]) -> tuple[str, str]:
     listed += [f"{WORDS.get(name, name)} unknown" for name in missing]
     if needs["host_bytes"]:
         listed.append(f"in main memory {size(needs['host_bytes'])}")
+    listed += [f"{name} in the first rank's main memory {size(count)}" for name, count in _first(needs)]
     return f"{'over ' if missing else ''}{size(total)}\n({needs['peak']})", ", ".join(listed)
+
+
+def _first(needs: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Yield what lies in the first rank's main memory for a while."""
+    yield from dict(needs["host_bytes_first_rank"]).items()

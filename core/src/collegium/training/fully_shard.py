@@ -139,12 +139,14 @@ class FullyShard(SplitWeights):
 
     @torch.no_grad()
     def optimizer_state(self) -> OptimizerState:
-        """Return the optimizer's state, whole."""
-        return {
-            name: {key: _whole(value).to("cpu", copy=True) for key, value in self.optimizer.state[weight].items()}
-            for name, weight in named_trained(self.policy)
-            if weight in self.optimizer.state
-        }
+        """Return the optimizer's state, whole, on the first rank; the others get nothing."""
+        states: OptimizerState = {}
+        for name, weight in named_trained(self.policy):
+            for key, value in self.optimizer.state.get(weight, {}).items():
+                whole = _whole(value)
+                if self.world.is_main:
+                    states.setdefault(name, {})[key] = whole.to("cpu", copy=True)
+        return states
 
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor], optimizer: OptimizerState) -> None:

@@ -430,10 +430,20 @@ class LanguageModel:
     def _plain(self, weights: Iterable[tuple[str, Tensor]]) -> Iterable[tuple[str, Tensor]]:
         return weights if self.adapter is None else self.adapter.merged(weights)
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return every weight, whole, in main memory; every rank must take part where the weights are split."""
+    def state_dict(self, *, everywhere: bool = True) -> dict[str, Tensor]:
+        """Return every weight, whole, in main memory; every rank must take part where the weights are split.
+
+        Args:
+            everywhere: Whether to return split weights on other ranks than the first, too.
+        """
+        keep = everywhere or self._is_first_of_split
         with torch.no_grad():
-            return {name: weight.to("cpu", copy=True) for name, weight in self.named_weights()}
+            return {name: weight.to("cpu", copy=True) for name, weight in self.named_weights() if keep}
+
+    @property
+    def _is_first_of_split(self) -> bool:
+        """Whether this rank is the one that keeps split weights for files; each one that has them whole may."""
+        return self.shards is None or not self.shards.splits_weights or world().is_main
 
     @torch.no_grad()
     def take(self, weights: Iterable[tuple[str, Tensor]]) -> None:
@@ -455,15 +465,16 @@ class LanguageModel:
     def checkpoint(self) -> dict[str, Tensor]:
         """Return what training goes on from, by name in the model: `state_dict`, or the trained weights of an adapter.
 
-        Every rank must take part where the weights are split.
+        Every rank must take part where the weights are split, and only the first gets them.
         """
         if self.adapter is None:
-            return self.state_dict()
+            return self.state_dict(everywhere=False)
         if self.shards is not None:
             own = self.shards.trained_weights()
         else:
             own = ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
-        return {name: weight.detach().to("cpu", copy=True) for name, weight in own}
+        keep = self._is_first_of_split
+        return {name: weight.detach().to("cpu", copy=True) for name, weight in own if keep}
 
     @torch.no_grad()
     def whole(self) -> LanguageModel:

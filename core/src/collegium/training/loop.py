@@ -154,7 +154,7 @@ def job_digest(job: StageJob) -> str:
 def save_model(context: StageContext, trainer: Trainer) -> None:
     """Leave the policy in ``output/model``, whole or not at all."""
     policy = trainer.policy
-    weights = None if policy.shards is None else policy.state_dict()
+    weights = None if policy.shards is None else policy.state_dict(everywhere=False)
     if context.world.is_main:
         write_aside(context.output / "model", partial(policy.save, weights=weights))
     context.world.barrier()

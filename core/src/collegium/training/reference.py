@@ -43,7 +43,7 @@ class Reference:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the weights if they are no longer those it started with."""
-        return {"model": self.model.state_dict()} if self._refreshed else {}
+        return {"model": self.model.state_dict(everywhere=False)} if self._refreshed else {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""

@@ -51,7 +51,7 @@ class Strategy(Protocol):
         """Forget the gradient."""
 
     def optimizer_state(self) -> OptimizerState:
-        """Return the optimizer's state, whole, in main memory."""
+        """Return the optimizer's state, whole, in main memory; the first rank writes it."""
 
     def load(self, weights: Mapping[str, Tensor], optimizer: OptimizerState) -> None:
         """Take weights and optimizer state as `LanguageModel.checkpoint` and `optimizer_state` gave them."""

@@ -23,7 +23,7 @@ from collegium.errors import PolicyError
 from collegium.training.distributed import World, world
 
 BLOCK = 2**30
-"""Bytes that the first rank sends at once, over all ranks; what lies there on its device meanwhile."""
+"""Bytes that lie on the first rank's device at once on their way to the others."""
 
 
 class Waiting:
@@ -154,7 +154,7 @@ def scatter(whole: Tensor | None, share: DTensor, here: World) -> None:
     """
     device, size, width = share.device_mesh.device_type, here.size, share.element_size()
     most = -(-share.shape[0] // size) * share.shape[1:].numel()
-    block = max(1, BLOCK // (size * width))
+    block = max(1, BLOCK // ((size + 1) * width))
     own, flat = share.to_local().view(-1), None if whole is None else whole.detach().reshape(-1)
     for start in range(0, most, block):
         count = min(block, most - start)
