@@ -126,9 +126,13 @@ def test_each_batch_is_as_many_updates_old_as_the_recipe_says(tmp_path, start):
     assert all(row["behaviour_gap"] > 1e-3 for row in rows[2:])
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_two_ranks_run_ahead_with_the_numbers_of_one_process(tmp_path, start, strategy):
+@pytest.mark.parametrize(
+    ("strategy", "sampling"),
+    [("ddp", {}), ("fsdp2", {}), ("fsdp2", {"temperature": 0.8, "top_p": 0.97, "keep_mask": True})],
+)
+def test_two_ranks_run_ahead_with_the_numbers_of_one_process(tmp_path, start, strategy, sampling):
     options = {"staleness": 1, "loss": {"use": "clipped", "importance": "tis"}, "prompts": 5, "lr": 3e-4}
+    options["sampling"] = {"max_tokens": 6, **sampling}
     one = grpo_job(tmp_path / "one" / "t", start, **options)
     two = grpo_job(tmp_path / "two" / "t", start, **options)
     two = two.model_copy(update={"launch": LaunchConfig(strategy=strategy, processes=2)})

@@ -172,7 +172,7 @@ class _Decoding:
         if self.kept is None:
             return
         found = logprobs > float("-inf")
-        sets = found.nonzero()[:, 1].cpu().split(found.sum(dim=1).tolist())
+        sets = torch.split(found.nonzero()[:, 1].cpu(), found.sum(dim=1).tolist())
         for row, ids, running in zip(self.rows.tolist(), sets, self.running.tolist(), strict=True):
             if running:
                 self.kept[row].append(tuple(ids.tolist()))

@@ -47,7 +47,7 @@ class ByField(Router):
         """
         fields = [self.config.field] if isinstance(self.config.field, str) else self.config.field
         value = "-".join(self._value(sample, field) for field in fields)
-        routes = self.config.routes
+        routes: dict[str, str] = self.config.routes
         if routes and value not in routes:
             raise NoRoute(f"task {sample.task.id!r}: by-field has no route for {value!r}, only {', '.join(routes)}")
         return routes.get(value, value)
