@@ -24,6 +24,13 @@ from collegium.training.optimizer_config import OptimizerConfig
 pytestmark = pytest.mark.slow
 
 KINDS = ("sft", "grpo", "mopd", "dpo", "reward-model")
+SPLIT = {
+    "sampled-token": ("mopd", {"loss": "sampled-token"}),
+    "idle-teachers": ("mopd", {"prompts": 1}),
+    "idle-teachers-sampled": ("mopd", {"prompts": 1, "loss": "sampled-token"}),
+    "refreshed": ("grpo", {"refresh_reference_every": 1}),
+}
+"""Jobs whose reference or teachers are split over the ranks, some of which have no row of a teacher."""
 
 
 def two(strategy: str, **more: object) -> LaunchConfig:
@@ -52,6 +59,7 @@ def jobs_of(rank_lab) -> Callable[[str], dict[str, StageJob]]:
         made["resumed-bfloat16"] = rank_lab.stopped(low, f"{strategy}-resumed-bfloat16", launch)
         if strategy == "fsdp2":
             made["offloaded"] = rank_lab.job("sft", "offloaded", two(strategy, offload="parameters"))
+            made |= {name: rank_lab.job(kind, f"split-{name}", launch, **more) for name, (kind, more) in SPLIT.items()}
         done[strategy] = made
         outcome = run_jobs_on_ranks(list(made.values()))
         assert outcome.status == "completed", outcome.problem
@@ -109,6 +117,12 @@ def test_fsdp2_splits_the_weights_and_offload_changes_no_number(jobs_of, rank_la
     assert seen_by(jobs_of("ddp")["sft"])["weights"] == count
     assert count / 2 <= seen_by(jobs["sft"])["weights"] < 0.6 * count
     rank_lab.assert_same(jobs["offloaded"], rank_lab.alone("sft"))
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_split_references_and_teachers_score_as_whole_ones(jobs_of, rank_lab, name):
+    kind, options = SPLIT[name]
+    rank_lab.assert_same(jobs_of("fsdp2")[name], rank_lab.alone(kind, **options))
 
 
 # Ends
