@@ -17,7 +17,7 @@ class Options(Config):
 def test_one_name_is_a_list_of_one():
     assert Options.model_validate({"data": "a"}).data == ["a"]
     assert Options.model_validate({"data": ["a", "b"]}).data == ["a", "b"]
-    assert Options().data == []
+    assert Options().data == Options(data=None).data == []
 
 
 def test_a_file_of_the_data_folder_is_found_by_the_variable_or_near_by(tmp_path, monkeypatch):

@@ -225,7 +225,7 @@ def test_what_is_left_out_is_said(tmp_path, base):
     assert run_toy(job, events=events).status == "completed"
     said = [event.text for event in events if event.kind == "message"]
     assert "p.jsonl: 1 pairs with two equal completions are left out" in said
-    assert "1 of 6 pairs are longer than 64 tokens and left out" in said
+    assert "p.jsonl: 1 of 6 pairs are longer than 64 tokens and left out" in said
     outcome = run_toy(dpo_job(tmp_path / "r", base, file, heldout=0, steps=1))
     assert "1 of 6 pairs are longer than the 64 tokens that fit, the first is 'p.jsonl:7' with 72" in outcome.problem
 

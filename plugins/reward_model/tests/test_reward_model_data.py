@@ -40,6 +40,14 @@ def test_a_prompt_may_be_several_fields(file_of):
     assert [each.prompt for each in read] == ["Say it\nnow\n", "Say it\n"]
 
 
+def test_rows_of_instruction_data_sets_stand_beside_others(file_of):
+    pair = {"chosen": "x", "rejected": "y"}
+    rows = [{"prompt": "p", **pair}, {"instruction": "Say it", "input": "now", **pair}, {"instruction": "Say", **pair}]
+    assert [each.prompt for each in read_rankings(file_of(*rows))] == ["p", "Say it\nnow\n", "Say\n"]
+    with pytest.raises(DataError, match=r"rows\.jsonl:1: instruction and input must be texts"):
+        read_rankings(file_of({"instruction": "Say", "input": None, **pair}))
+
+
 def test_a_data_artifacts_folder_is_read_by_its_pairs(tmp_path):
     (tmp_path / "pairs.jsonl").write_text('{"prompt": "a", "chosen": "x", "rejected": "y"}\n')
     assert [each.completions for each in read_rankings(tmp_path)] == [("x", "y")]

@@ -172,7 +172,7 @@ def test_equal_completions_are_left_out_and_said(tmp_path, base):
     events: list[StageEvent] = []
     outcome = run_toy(stage_job(tmp_path / "rm", base, file, steps=1), events=events)
     assert outcome.status == "completed", outcome.problem
-    assert any("1 rankings with two equal completions are left out" in (event.text or "") for event in events)
+    assert any("rankings have two equal completions and are left out" in (event.text or "") for event in events)
 
 
 def test_nothing_is_cut(tmp_path, base):

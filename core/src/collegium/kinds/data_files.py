@@ -19,8 +19,13 @@ VARIABLE = "COLLEGIUM_DATA"
 PREFIX = f"${VARIABLE}/"
 """What a file's name begins with in a recipe if it lies in that folder."""
 
-DataFiles: TypeAlias = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
-"""An option that names one data file or several; see `locate` for their names."""
+
+def _as_list(value: Any) -> Any:
+    return [] if value is None else [value] if isinstance(value, str) else value
+
+
+DataFiles: TypeAlias = Annotated[list[str], BeforeValidator(_as_list)]
+"""An option that names one data file, several, or none (null); see `locate` for their names."""
 
 
 def find_data_folder(files: Sequence[str]) -> Path | None:

@@ -16,13 +16,16 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from collegium.component import Use
 from collegium.errors import ConfigError
-from collegium.kinds.engine import Engine, SamplingParams
-from collegium.task import Completion
+from collegium.judge import RewardJudge
+from collegium.kinds.engine import Engine, Generation, SamplingParams
+from collegium.task import Completion, Sample, Task
 from collegium.training.context import StageContext
+from collegium.training.episodes import play, settle
 from collegium.training.generation import generate, to_completion
 from collegium.training.language_model import LanguageModel
 from collegium.training.loop import job_digest
 from collegium.training.seeds import derive, seed_everything
+from collegium.verdict import Verdict
 
 T = TypeVar("T")
 Row: TypeAlias = Mapping[str, Any]
@@ -90,29 +93,49 @@ class SamplingLoop(Generic[T]):
         return self.file.read()
 
     def sample(
-        self,
-        draw: Draw[T],
-        prompts: Sequence[list[int]],
-        sampling: SamplingParams,
-        part: object = "",
-        images: Sequence[tuple[bytes, ...]] | None = None,
+        self, draw: Draw[T], prompts: Sequence[list[int]], sampling: SamplingParams, part: object = ""
     ) -> list[Completion]:
-        """Sample one completion of each prompt.
+        """Sample one completion of each prompt, without environments and pictures.
 
         Args:
             draw: The step's work.
             prompts: Token ids.
             sampling: How to sample.
             part: Tells several calls of one step apart: other parts, other seeds.
-            images: The pictures of each prompt.
         """
         if not prompts:
             return []
         seeds = [derive(draw.seed, part, index) for index in range(len(prompts))]
-        made = generate(self.engine, list(prompts), sampling, seeds, images)
-        self.context.rollouts += len(made)
-        self.context.tokens_generated += sum(len(each.token_ids) for each in made)
+        made = generate(self.engine, list(prompts), sampling, seeds)
+        self._count(made)
         return [to_completion(each, draw.model.tokenizer, draw.model.stop_ids) for each in made]
+
+    def play(
+        self, draw: Draw[T], tasks: Sequence[Task], sampling: SamplingParams, size: int
+    ) -> tuple[list[Sample], list[Verdict | None]]:
+        """Sample `size` completions of each task; where its domain has an environment, episodes.
+
+        Returns:
+            The samples, those of a task side by side in one group; and the verdicts that are known without judging:
+            those of episodes whose environment failed.
+        """
+        repeated = [task for task in tasks for _ in range(size)]
+        prompts = [ids for task in tasks for ids in [draw.model.prompt_ids(task)] * size]
+        seeds = [derive(draw.seed, index) for index in range(len(repeated))]
+        hosts = self.context.environments
+        played = play(self.engine, draw.model, repeated, prompts, sampling, seeds, hosts)
+        made = [each.generation for each in played]
+        self._count(made)
+        completions = [to_completion(each, draw.model.tokenizer, draw.model.stop_ids) for each in made]
+        samples = [
+            Sample(task, completion, group=row // size)
+            for row, (task, completion) in enumerate(zip(repeated, completions, strict=True))
+        ]
+        return samples, settle(samples, played, hosts)
+
+    def _count(self, made: Sequence[Generation]) -> None:
+        self.context.rollouts += len(made)
+        self.context.tokens_generated += sum(each.length for each in made)
 
     def _draw(self, number: int) -> Draw[T]:
         index, batch = divmod(number - 1, len(self.batches))
@@ -219,5 +242,27 @@ def expect_models(context: StageContext, count: int) -> None:
             f"stage {context.job.id!r}: generate_from takes {count} model{'s' * (count > 1)}, found "
             f"{', '.join(sources)}",
             fix="name as many, in order",
+            owner=context.job.use.rpartition("/")[0],
+        )
+
+
+def judge_rest(judge: RewardJudge, samples: Sequence[Sample], known: Sequence[Verdict | None]) -> list[Verdict]:
+    """Return a verdict for each sample: the known one, else the judge's."""
+    asked = [sample for sample, verdict in zip(samples, known, strict=True) if verdict is None]
+    judged = iter(judge.judge(asked))
+    return [next(judged) if verdict is None else verdict for verdict in known]
+
+
+def refuse_environments(context: StageContext) -> None:
+    """Refuse domains with an environment, for stages whose rows hold one turn.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    if context.environments:
+        raise ConfigError(
+            f"stage {context.job.id!r} makes rows of one turn, and {', '.join(sorted(context.environments))} has an "
+            "environment",
+            fix="leave the domain out with domains: [...]",
             owner=context.job.use.rpartition("/")[0],
         )

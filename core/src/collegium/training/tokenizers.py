@@ -129,6 +129,17 @@ def encode_reply(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool
     return _encode(tokenizer, text, special=False, split=not special)
 
 
+def can_encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, *completions: str) -> bool:
+    """Say whether the tokenizer has tokens for all that is in a prompt and its completions."""
+    texts = [prompt] if isinstance(prompt, str) else [turn["content"] for turn in prompt]
+    try:
+        for text in (*texts, *completions):
+            _encode(tokenizer, text, special=False)
+    except DataError:
+        return False
+    return True
+
+
 def decode_completion(tokenizer: PreTrainedTokenizerBase, token_ids: list[int], stop_ids: frozenset[int]) -> str:
     """Return a completion's text without the token that ended it; other special tokens stay visible."""
     kept = token_ids[:-1] if token_ids and token_ids[-1] in stop_ids else token_ids

@@ -16,7 +16,7 @@ from collegium.training.checkpoint import write_aside
 from collegium.training.context import StageContext
 from collegium.training.data_rows import PAIRS_FILE, plain_prompt, write_rows
 from collegium.training.rollouts import mean
-from collegium.training.sampling_loop import Draw, SamplingLoop, expect_models
+from collegium.training.sampling_loop import Draw, SamplingLoop, expect_models, refuse_environments
 from collegium.training.supervised_data import DATA_FILE
 from collegium_data.chosen import chosen_tasks
 from collegium_data.curate_config import OWNER
@@ -31,6 +31,7 @@ class PreferencePairsStage(Stage):
     def run(self, context: StageContext) -> None:
         """Sample what is not done yet, then leave the pairs."""
         expect_models(context, 2)
+        refuse_environments(context)
         config: PreferencePairsConfig = self.config
         loop = SamplingLoop(context, config.engine, chosen_tasks(context, config.prompts), config.batch)
         rows = loop.run(lambda draw: self.step(loop, draw), lambda rows: pair_up(rows, keep_cut=config.keep_cut)[1])
@@ -46,25 +47,23 @@ class PreferencePairsStage(Stage):
 
     def step(self, loop: SamplingLoop[Task], draw: Draw[Task]) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """Sample one batch of prompts from one model."""
-        size = self.config.samples
-        repeated = [task for task in draw.items for _ in range(size)]
-        prompts = [draw.model.prompt_ids(task) for task in repeated]
-        made = loop.sample(draw, prompts, self.config.sampling, images=[task.images for task in repeated])
+        samples, _ = loop.play(draw, draw.items, self.config.sampling, self.config.samples)
+        made = [each.completion for each in samples if each.completion is not None]
         rows = [
             {
-                "domain": task.domain,
-                "task": task.id,
-                "prompt": plain_prompt(task),
-                "completion": each.text,
-                "cut": each.finish_reason == "length",
+                "domain": sample.task.domain,
+                "task": sample.task.id,
+                "prompt": plain_prompt(sample.task),
+                "completion": completion.text,
+                "cut": completion.finish_reason == "length",
                 "source": draw.source,
             }
-            for task, each in zip(repeated, made, strict=True)
+            for sample, completion in zip(samples, made, strict=True)
         ]
         return rows, {
             "rollouts": float(len(rows)),
-            "length": mean(len(each.token_ids) for each in made),
-            "truncated": mean(row["cut"] for row in rows),
+            "length": mean(each.length for each in made),
+            "truncated": mean(each.finish_reason == "length" for each in made),
         }
 
 

@@ -12,14 +12,14 @@ from typing import Any
 
 from collegium import DataError, Stage
 from collegium.judge import RewardJudge
-from collegium.task import Sample, Task
+from collegium.task import Task
 from collegium.training.batch import rewards_of
 from collegium.training.checkpoint import write_aside
 from collegium.training.context import StageContext
 from collegium.training.data_rows import write_rows
 from collegium.training.prompt_sets import PROMPTS_FILE
 from collegium.training.rollouts import mean, reward_metrics
-from collegium.training.sampling_loop import Draw, SamplingLoop, expect_models
+from collegium.training.sampling_loop import Draw, SamplingLoop, expect_models, judge_rest
 from collegium.verdict import Abstain, Error
 from collegium_data.chosen import chosen_tasks
 from collegium_data.curate_config import OWNER
@@ -59,14 +59,8 @@ class DifficultyFilterStage(Stage):
     ) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """Sample and judge one batch of prompts."""
         size = self.config.rollouts
-        repeated = [task for task in draw.items for _ in range(size)]
-        prompts = [draw.model.prompt_ids(task) for task in repeated]
-        made = loop.sample(draw, prompts, self.config.sampling, images=[task.images for task in repeated])
-        samples = [
-            Sample(task, completion, group=row // size)
-            for row, (task, completion) in enumerate(zip(repeated, made, strict=True))
-        ]
-        verdicts = reward.judge(samples)
+        samples, known = loop.play(draw, draw.items, self.config.sampling, size)
+        verdicts = judge_rest(reward, samples, known)
         context.write_samples(draw.number, samples, verdicts)
         scores = rewards_of(verdicts)
         rows = [
@@ -75,7 +69,9 @@ class DifficultyFilterStage(Stage):
         ]
         return rows, {
             "rollouts": float(len(samples)),
-            "truncated": mean(each.finish_reason == "length" for each in made),
+            "truncated": mean(
+                each.completion is not None and each.completion.finish_reason == "length" for each in samples
+            ),
             "verdicts/abstain": mean(isinstance(verdict, Abstain) for verdict in verdicts),
             "verdicts/error": mean(isinstance(verdict, Error) for verdict in verdicts),
             **reward_metrics(samples, verdicts),

@@ -18,7 +18,7 @@ from collegium.training.checkpoint import write_aside
 from collegium.training.context import StageContext
 from collegium.training.data_rows import write_rows
 from collegium.training.rollouts import mean
-from collegium.training.sampling_loop import Draw, SamplingLoop, expect_models
+from collegium.training.sampling_loop import Draw, SamplingLoop, expect_models, refuse_environments
 from collegium.training.seeds import derive
 from collegium.training.supervised_data import DATA_FILE
 from collegium.training.tokenizers import encode_prompt
@@ -38,6 +38,7 @@ class GhostAttentionStage(Stage):
     def run(self, context: StageContext) -> None:
         """Sample what is not done yet, then leave the rows."""
         expect_models(context, 1)
+        refuse_environments(context)
         config: GhostAttentionConfig = self.config
         dialogues = make_dialogues(context.tasks("train"), config, derive(context.seed, context.job.id))
         loop = SamplingLoop(context, config.engine, dialogues, config.batch)

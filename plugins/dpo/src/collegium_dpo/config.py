@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from collegium.kinds.data_files import DataFiles, locate
 from collegium.kinds.stage import Edge
 from collegium.training.optimizer_config import OptimizerConfig
 from collegium_dpo.loss_config import DpoLoss, PreferenceLoss
@@ -20,8 +21,10 @@ class DpoConfig(OptimizerConfig):
 
     loss: PreferenceLoss = DpoLoss()
     """`dpo`, `ipo`, `kto`, `orpo` or `simpo`, with its options."""
-    data: str | None = None
-    """A JSON Lines file of pairs."""
+    data: DataFiles = []
+    """JSON Lines files of pairs; ``$COLLEGIUM_DATA/FILE`` is a file of the folder of real data."""
+    limit: int | None = Field(default=None, ge=1)
+    """At most this many pairs of each file and earlier stage that fit, chosen by the seed; None takes all."""
     lr: float = Field(default=1e-5, gt=0)
     """Peak learning rate. Llama 3: 1e-5; Tulu 3: 5e-7; OLMo 3: 8e-8 to 1e-6."""
     steps: int = Field(default=100, ge=1)
@@ -34,14 +37,17 @@ class DpoConfig(OptimizerConfig):
     """Most tokens of a prompt with a completion."""
     too_long: Literal["refuse", "drop"] = "refuse"
     """What to do with a pair of more than `max_tokens`: stop, or leave it out and say how many were."""
+    unencodable: Literal["refuse", "drop"] = "refuse"
+    """What to do with a pair that has characters for which the model's tokenizer has no token: stop, or leave it out
+    and say how many were."""
     heldout: int = Field(default=0, ge=0)
     """Pairs kept aside, with their prompts, and measured before the first step and after the last."""
     warn_chosen_drop: float = Field(default=0.5, gt=0)
     """Warn once a batch's chosen log-prob lies this far below the reference's, in nats per token."""
 
     def content_paths(self) -> Sequence[Path]:
-        """Return the data file: what is in it is part of the fingerprint."""
-        return (Path(self.data),) if self.data else ()
+        """Return the data files: what is in them is part of the fingerprint."""
+        return [locate(name) for name in self.data]
 
     def judges(self) -> bool:
         """Learning from given pairs asks no verifier."""

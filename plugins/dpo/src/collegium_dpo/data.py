@@ -10,11 +10,13 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from collegium import DataError
+from collegium.kinds.data_files import locate
 from collegium.training.context import StageContext
 from collegium.training.language_model import LanguageModel
 from collegium.training.packing import Example
 from collegium.training.seeds import derive
 from collegium.training.supervised_data import refuse_held_out, to_example
+from collegium.training.tokenizers import can_encode
 from collegium_dpo.config import DpoConfig
 from collegium_dpo.pairs import OWNER, Pair, read_pairs
 
@@ -56,9 +58,8 @@ def gather(context: StageContext, policy: LanguageModel, config: DpoConfig) -> P
     Raises:
         DataError: If there is none, a file cannot be read, a pair is too long, or a prompt is a held-out task's.
     """
-    files = [*([config.data] if config.data else []), *context.inputs("data_from")]
-    pairs = [pair for file in files for pair in _different(context, file, read_pairs(Path(file)))]
-    encoded = _fitting(context, [encode(policy.tokenizer, pair) for pair in pairs], policy, config)
+    files = [*map(locate, config.data), *map(Path, context.inputs("data_from"))]
+    encoded = [pair for file in files for pair in _from_file(context, policy, config, file)]
     refuse_held_out(policy.tokenizer, [pair.chosen for pair in encoded], context.held_out_tasks, "the pairs")
     if not encoded:
         raise DataError(
@@ -129,16 +130,39 @@ def unrelated(pairs: Sequence[EncodedPair], max_tokens: int) -> list[Example]:
     return made
 
 
-def _different(context: StageContext, file: str, pairs: Sequence[Pair]) -> list[Pair]:
+def _from_file(context: StageContext, policy: LanguageModel, config: DpoConfig, file: Path) -> list[EncodedPair]:
+    """Return a file's pairs that prefer something and fit, at most `limit`, in the file's order."""
+    different = _different(context, file, read_pairs(file))
+    if config.unencodable == "drop":
+        different = _encodable(context, file, different, policy)
+    fitting = _fitting(context, file, [encode(policy.tokenizer, pair) for pair in different], policy, config)
+    if config.limit is None or len(fitting) <= config.limit:
+        return fitting
+    rng = random.Random(derive(context.seed, context.job.id, "limit", file.name))
+    return [fitting[index] for index in sorted(rng.sample(range(len(fitting)), config.limit))]
+
+
+def _different(context: StageContext, file: Path, pairs: Sequence[Pair]) -> list[Pair]:
     """Leave out pairs whose completions are the same text: they prefer nothing."""
     kept = [pair for pair in pairs if pair.chosen != pair.rejected]
     if len(kept) < len(pairs):
-        context.message(f"{Path(file).name}: {len(pairs) - len(kept)} pairs with two equal completions are left out")
+        context.message(f"{file.name}: {len(pairs) - len(kept)} pairs with two equal completions are left out")
+    return kept
+
+
+def _encodable(context: StageContext, file: Path, pairs: Sequence[Pair], policy: LanguageModel) -> list[Pair]:
+    """Leave out pairs with characters that the tokenizer does not have."""
+    kept = [pair for pair in pairs if can_encode(policy.tokenizer, pair.prompt, pair.chosen, pair.rejected)]
+    if len(kept) < len(pairs):
+        context.message(
+            f"{file.name}: {len(pairs) - len(kept)} of {len(pairs)} pairs have characters without a token and are left "
+            "out"
+        )
     return kept
 
 
 def _fitting(
-    context: StageContext, pairs: Sequence[EncodedPair], policy: LanguageModel, config: DpoConfig
+    context: StageContext, file: Path, pairs: Sequence[EncodedPair], policy: LanguageModel, config: DpoConfig
 ) -> list[EncodedPair]:
     """Refuse or leave out pairs that are too long."""
     most = min(config.max_tokens, policy.context_length or config.max_tokens)
@@ -148,10 +172,12 @@ def _fitting(
     if config.too_long == "refuse":
         first = next(pair for pair in pairs if pair.length > most)
         raise DataError(
-            f"{len(pairs) - len(kept)} of {len(pairs)} pairs are longer than the {most} tokens that fit, the first is "
-            f"{first.chosen.name!r} with {first.length}",
+            f"{file.name}: {len(pairs) - len(kept)} of {len(pairs)} pairs are longer than the {most} tokens that fit, "
+            f"the first is {first.chosen.name!r} with {first.length}",
             fix="raise max_tokens (at most the model's context), or leave them out with too_long: drop",
             owner=OWNER,
         )
-    context.message(f"{len(pairs) - len(kept)} of {len(pairs)} pairs are longer than {most} tokens and left out")
+    context.message(
+        f"{file.name}: {len(pairs) - len(kept)} of {len(pairs)} pairs are longer than {most} tokens and left out"
+    )
     return kept

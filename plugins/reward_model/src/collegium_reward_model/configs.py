@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from collegium import ConfigError
+from collegium.kinds.data_files import DataFiles, locate
 from collegium.kinds.reward import RewardConfig
 from collegium.kinds.stage import Artifact, Edge
 from collegium.model_files import check_model_folder, is_local
@@ -28,6 +29,7 @@ class RewardModelConfig(OptimizerConfig):
 
     accepts: ClassVar[frozenset[Edge]] = frozenset({"data_from"})
     produces: ClassVar[Artifact] = "reward_model"
+    loads_whole: ClassVar[bool] = True
 
     steps: int = Field(default=200, ge=1)
     """Optimizer steps."""
@@ -35,11 +37,21 @@ class RewardModelConfig(OptimizerConfig):
     """Prompts of a step, each with all its completions and all their pairs."""
     micro_batch: int = Field(default=64, ge=2)
     """Most completions of one forward and backward pass; those of one prompt always stay together."""
-    data: list[str] = []
-    """JSON Lines files (plain or gzipped) of pairs or rankings."""
+    data: DataFiles = []
+    """JSON Lines files (plain or gzipped) of pairs or rankings; ``$COLLEGIUM_DATA/FILE`` is a file of the folder of
+    real data."""
     prompt_fields: list[str] = Field(default=["prompt"], min_length=1)
     """Fields of a file's rows that make the prompt; texts of several each end with a newline, empty ones are
-    left out."""
+    left out. A row without `prompt` may have `instruction` and `input`."""
+    limit: int | None = Field(default=None, ge=1)
+    """At most this many rankings of each file and earlier stage that fit, chosen by the seed; None takes all."""
+    max_tokens: int | None = Field(default=None, ge=2)
+    """Most tokens of a prompt with a completion; None: the model's context."""
+    too_long: Literal["refuse", "drop"] = "refuse"
+    """What to do with a ranking of which a completion is longer: stop, or leave it out and say how many were."""
+    unencodable: Literal["refuse", "drop"] = "refuse"
+    """What to do with a ranking that has characters for which the model's tokenizer has no token: stop, or leave it out
+    and say how many were."""
     loss: Literal["ranking", "margin"] = "ranking"
     """``-log sigmoid(r_better - r_worse)``; or Llama 2's, less a margin that each row states."""
     margins: Literal["large", "small"] = "large"
@@ -53,7 +65,7 @@ class RewardModelConfig(OptimizerConfig):
 
     def content_paths(self) -> Sequence[Path]:
         """Return the data files: what is in them is part of the fingerprint."""
-        return [Path(file) for file in self.data]
+        return [locate(name) for name in self.data]
 
     def judges(self) -> bool:
         """Learning from given preferences asks no verifier."""

@@ -5,7 +5,9 @@ Shapes: ``K`` completions of a prompt, ``P`` pairs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +16,10 @@ import torch
 from torch import Tensor
 
 from collegium import DataError
+from collegium.kinds.data_files import locate
 from collegium.training.context import StageContext
 from collegium.training.seeds import derive
+from collegium.training.tokenizers import can_encode, encode_completion, encode_prompt
 from collegium_reward_model.configs import OWNER, RewardModelConfig
 from collegium_reward_model.losses import accuracy, all_pairs
 from collegium_reward_model.model import RewardModel
@@ -53,7 +57,7 @@ def gather(
         DataError: If there are too few, one is malformed or too long, a prompt is a held-out task's, or the loss wants
             margins that a row does not have.
     """
-    rankings = read(context, config)
+    rankings = read(context, model, config)
     if not rankings:
         raise DataError(
             f"stage {context.job.id!r} has no preference to learn", fix="give data: [FILE] or data_from: STAGE",
@@ -64,19 +68,57 @@ def gather(
     return [encode(model, each, config) for each in train], [encode(model, each, config) for each in heldout]
 
 
-def read(context: StageContext, config: RewardModelConfig) -> list[Ranking]:
-    """Return the rankings of the files and of earlier stages, less those in which two completions are equal."""
-    found = [
-        each
-        for path in config.data
-        for each in read_rankings(Path(path), prompt_fields=config.prompt_fields, margins=config.margins)
-    ]
-    for folder in context.inputs("data_from"):
-        found += read_rankings(Path(folder), margins=config.margins)
-    rankings = [each for each in found if each.prefers]
-    if len(rankings) < len(found):
-        context.message(f"{len(found) - len(rankings)} rankings with two equal completions are left out")
+def read(context: StageContext, model: RewardModel, config: RewardModelConfig) -> list[Ranking]:
+    """Return the rankings of the files and of earlier stages that the model can learn from, at most `limit` of each.
+
+    Those in which two completions are equal are left out, and as the options say those that do not fit.
+    """
+    files = [(locate(name), config.prompt_fields) for name in config.data]
+    files += [(Path(folder), ["prompt"]) for folder in context.inputs("data_from")]
+    rankings: list[Ranking] = []
+    for file, fields in files:
+        found = read_rankings(file, prompt_fields=fields, margins=config.margins)
+        kept = _usable(context, file, found, model, config)
+        if config.limit is not None and len(kept) > config.limit:
+            rng = random.Random(derive(context.seed, context.job.id, "limit", file.name))
+            kept = [kept[index] for index in sorted(rng.sample(range(len(kept)), config.limit))]
+        rankings += kept
     return rankings
+
+
+def _usable(
+    context: StageContext, file: Path, found: Sequence[Ranking], model: RewardModel, config: RewardModelConfig
+) -> list[Ranking]:
+    """Leave out what cannot be learnt from, and say how much that is and why."""
+
+    def leave_out(why: str, stays: Callable[[Ranking], bool], rankings: Sequence[Ranking]) -> list[Ranking]:
+        kept = [each for each in rankings if stays(each)]
+        if len(kept) < len(rankings):
+            context.message(
+                f"{file.name}: {len(rankings) - len(kept)} of {len(rankings)} rankings {why} and are left out"
+            )
+        return kept
+
+    kept = leave_out("have two equal completions", lambda each: each.prefers, found)
+    if config.unencodable == "drop":
+        kept = leave_out(
+            "have characters without a token",
+            lambda each: can_encode(model.tokenizer, each.prompt, *each.completions),
+            kept,
+        )
+    if config.too_long == "drop":
+        most = _most_tokens(model, config)
+        kept = leave_out(f"are longer than {most} tokens", lambda each: _longest(model, each) <= most, kept)
+    return kept
+
+
+def _most_tokens(model: RewardModel, config: RewardModelConfig) -> float:
+    return min(limit for limit in (config.max_tokens, model.context_length, math.inf) if limit is not None)
+
+
+def _longest(model: RewardModel, ranking: Ranking) -> int:
+    prompt = len(encode_prompt(model.tokenizer, ranking.prompt))
+    return prompt + max(len(encode_completion(model.tokenizer, text)) for text in ranking.completions)
 
 
 def encode(model: RewardModel, ranking: Ranking, config: RewardModelConfig) -> Preference:
@@ -89,6 +131,12 @@ def encode(model: RewardModel, ranking: Ranking, config: RewardModelConfig) -> P
         raise DataError(
             f"{ranking.name}: loss: margin needs a margin in every row, and this one has none",
             fix="give a number or a rating in words, or use loss: ranking",
+            owner=OWNER,
+        )
+    if config.max_tokens is not None and (longest := _longest(model, ranking)) > config.max_tokens:
+        raise DataError(
+            f"{ranking.name}: prompt and completion are {longest} tokens, more than max_tokens {config.max_tokens}",
+            fix="raise max_tokens, or leave such rankings out with too_long: drop",
             owner=OWNER,
         )
     sequences = [tuple(model.encode(ranking.prompt, text, ranking.name)) for text in ranking.completions]

@@ -108,6 +108,9 @@ def _completions(row: _Row) -> Iterator[str]:
 
 
 def _prompt(row: _Row, names: Sequence[str]) -> str | tuple[Message, ...]:
+    if list(names) == ["prompt"] and "prompt" not in row.fields and "instruction" in row.fields:
+        names = [name for name in ("instruction", "input") if name in row.fields]
+        return "".join(f"{text}\n" for text in _texts(row, names) if text)
     missing = [name for name in names if name not in row.fields]
     if missing:
         raise row.wrong(
@@ -120,6 +123,13 @@ def _prompt(row: _Row, names: Sequence[str]) -> str | tuple[Message, ...]:
     if len(values) == 1 and _is_chat(values[0]):
         return tuple(Message(role=turn["role"], content=turn["content"]) for turn in values[0])
     raise row.wrong("the prompt must be text or one list of chat messages")
+
+
+def _texts(row: _Row, names: Sequence[str]) -> list[str]:
+    values = [row.fields[name] for name in names]
+    if not all(isinstance(value, str) for value in values) or not values[0]:
+        raise row.wrong("instruction and input must be texts, and the instruction not empty")
+    return values
 
 
 def _is_chat(value: Any) -> bool:
