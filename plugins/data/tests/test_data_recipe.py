@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from collegium import RecipeError
 from collegium.planning import make_plan
 from collegium.recipe import load_recipe
 
@@ -49,11 +52,29 @@ def test_the_readmes_further_stages_plan(tmp_path, installed_registry):
 
 
 def test_a_stage_that_learns_from_given_data_takes_no_prompts(tmp_path, installed_registry):
-    import pytest
-
-    from collegium import RecipeError
-
     text = "collegium: 1\nname: x\ndomains:\n  w: {task: writing, verifier: instructions}\nstages:\n"
     text += "  base: {use: pretrain}\n  c: {use: curate}\n  s: {use: sft, init_from: base, prompts_from: c}\n"
     with pytest.raises(RecipeError, match="takes no `prompts_from`"):
         planned(tmp_path / "c.yaml", text, installed_registry)
+
+
+def test_each_teachers_traces_are_of_its_own_domain_and_all_of_them_are_distilled(tmp_path, installed_registry):
+    text = """\
+collegium: 1
+name: traces
+domains:
+  code: {task: python, verifier: code}
+  writing: {task: writing, verifier: instructions}
+stages:
+  base: {use: pretrain}
+  teacher: {use: grpo, for_each: domain, init_from: base}
+  traces: {use: rejection-sampling, for_each: domain, generate_from: teacher, keep_if: [{use: length, unit: words, max: 90}]}
+  easy: {use: difficulty-filter, for_each: domain, generate_from: teacher}
+  student: {use: sft, init_from: base, domains: [], data_from: traces, weights: {code: 0.6, writing: 0.4}}
+  rl: {use: grpo, init_from: student, prompts_from: easy}
+"""
+    stages = planned(tmp_path / "t.yaml", text, installed_registry).stages
+    assert stages["traces-code"].node.inputs == {"generate_from": ["teacher-code"]}
+    assert stages["traces-writing"].node.domains == ("writing",)
+    assert stages["student"].node.inputs["data_from"] == ["traces-code", "traces-writing"]
+    assert stages["rl"].node.inputs["prompts_from"] == ["easy-code", "easy-writing"]
