@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from collegium.component import Use
+from collegium.plugins.registry import Registry
+from collegium.recipe import load_recipe
+from collegium.recipe.model import Recipe
 from tests.claims.claim import Measure, VariantRun
 from tests.recipes.execute import PROFILE, ROOT
 from tests.recipes.finished import FigureMissing, FinishedRun
@@ -36,23 +38,35 @@ def metric(name: str) -> Measure:
     return measure
 
 
-def probe(recipe: str, *domains: str) -> Measure:
-    """Measure the score on domains of another recipe, such as one that judges form where the run judged answers."""
+def judged(recipe: str, domain: str, verifier: Use | None = None) -> Measure:
+    """Measure the score on a recipe's held-out tasks of a domain, judged by another verifier than the recipe's.
+
+    So form can be judged where the run judged answers, and models of different recipes on the same tasks.
+    """
 
     def measure(found: VariantRun) -> float:
         models = [found.directory / "stages" / stage / "model" for stage in found.variant.stages]
-        return _mean([_evaluate(str(model), recipe, domains) for model in models])
+        return _mean(
+            [_evaluate(model, load_recipe(ROOT / recipe, profile=PROFILE).recipe, domain, verifier) for model in models]
+        )
 
     return measure
 
 
-def _evaluate(model: str, recipe: str, domains: Sequence[str]) -> float:
-    chosen = [part for domain in domains for part in ("--domain", domain)]
-    command = [sys.executable, "-m", "collegium", "eval", model, "--recipe", str(ROOT / recipe), *chosen]
-    done = subprocess.run([*command, "--profile", PROFILE, "--json"], capture_output=True, text=True, cwd=ROOT)
-    if done.returncode:
-        raise FigureMissing(f"cannot evaluate {model} on {recipe}: {done.stderr.strip()}")
-    return _mean(list(json.loads(done.stdout).values()))
+def _evaluate(model: Path, recipe: Recipe, domain: str, verifier: Use | None) -> float:
+    """Return a model's score; completions on which the verifier has no opinion are left out."""
+    from collegium.judge import Judge  # here, as they import torch
+    from collegium.training.context import Domain
+    from collegium.training.evaluate import evaluate_domains
+    from collegium.training.language_model import LanguageModel
+
+    registry, asked = Registry.discover(), recipe.domains[domain]
+    chosen = verifier or asked.verifier
+    built = registry.build("verifier", chosen.use, chosen.options)
+    judge = Judge(built, owner="tests", name=chosen.use, policy=recipe.errors, domain=domain)
+    tasks = registry.build("task", asked.task.use, asked.task.options)
+    spec = recipe.evaluation.model_copy(update={"min_scored": 0.0})
+    return evaluate_domains(LanguageModel.load(str(model)), {domain: Domain(domain, tasks, judge)}, spec)[domain].score
 
 
 def _mean(values: Sequence[float]) -> float:

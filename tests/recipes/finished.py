@@ -42,10 +42,10 @@ class FinishedRun:
 
     def stage(self, stage: str) -> Mapping[str, Any]:
         """Return a stage's entry of the report."""
-        for entry in self.report["stages"]:
-            if entry["id"] == stage:
-                return entry
-        raise FigureMissing(f"no stage {stage!r}; there are {', '.join(e['id'] for e in self.report['stages'])}")
+        entries: dict[str, Mapping[str, Any]] = {entry["id"]: entry for entry in self.report["stages"]}
+        if stage not in entries:
+            raise FigureMissing(f"no stage {stage!r}; there are {', '.join(entries)}")
+        return entries[stage]
 
     def score(self, stage: str, domain: str) -> Share:
         """Return a stage's held-out score; tasks that got none are not counted."""
@@ -59,10 +59,16 @@ class FinishedRun:
             raise FigureMissing(f"stage {stage!r} does not say how many tasks of {domain!r} were judged")
         return Share(entry["scores"][domain], int(counts[0] - counts[1] - counts[2]))
 
+    def domains(self, stage: str) -> list[str]:
+        """Return the domains that a stage learns: its own, and those that its data was made in."""
+        node = self.nodes[stage]
+        sources = [domain for source in node.inputs.get("data_from", []) for domain in self.domains(source)]
+        return list(dict.fromkeys([*node.domains, *sources]))
+
     def scored(self, stage: str) -> list[str]:
-        """Return the domains that a stage trains on and is scored in."""
+        """Return the domains that a stage learns and is scored in."""
         scores = self.stage(stage)["scores"]
-        found = [domain for domain in self.nodes[stage].domains if domain in scores]
+        found = [domain for domain in self.domains(stage) if domain in scores]
         if not found:
             raise FigureMissing(f"stage {stage!r} has a score on none of its domains")
         return found

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+from collegium.kinds.stage import Edge
 from collegium.launch_config import LaunchConfig
 from collegium.recipe.expand import StageNode
 from tests.recipes.finished import FinishedRun
@@ -22,7 +23,7 @@ def node(stage: str, domains: tuple[str, ...] = ("math", "code"), **edges: Any) 
     """Return a stage of the graph; `teachers` and every other edge by name."""
     made = StageNode(stage, "", {}, ("stages", stage), None, domains, None, True, LaunchConfig(), False)
     made.teachers = edges.pop("teachers", {})
-    made.inputs = {edge: [models] if isinstance(models, str) else models for edge, models in edges.items()}
+    made.inputs = {cast(Edge, edge): [each] if isinstance(each, str) else each for edge, each in edges.items()}
     return made
 
 

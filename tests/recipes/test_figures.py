@@ -88,9 +88,11 @@ TEACHERS = [
 ]
 
 
-def student(scores, use="collegium-mopd/mopd", **edges):
+def student(scores, use="collegium-mopd/mopd", domains=("math", "code"), **edges):
     nodes = [node("sft"), node("math", ("math",), init_from="sft"), node("coder", ("code",), init_from="sft")]
-    return run([SFT, *TEACHERS, entry("student", use, scores)], [*nodes, node("student", init_from="sft", **edges)])
+    return run(
+        [SFT, *TEACHERS, entry("student", use, scores)], [*nodes, node("student", domains, init_from="sft", **edges)]
+    )
 
 
 def test_a_student_is_held_to_its_worst_domain():
@@ -135,6 +137,12 @@ def test_sft_on_what_better_models_wrote_is_a_consolidation_through_stages_that_
     ):
         found.nodes[each.id] = each
     assert figure(found, "student").numbers == {"least": pytest.approx(1), "mean": pytest.approx(1), "domains": 2.0}
+
+
+def test_sft_on_data_alone_is_judged_in_the_domains_of_its_data():
+    found = student({"math": 0.3, "code": 0.2}, "collegium-sft/sft", data_from="own", domains=())
+    found.nodes["own"] = node("own", ("code",), generate_from="sft")
+    assert list(figure(found, "student").parts) == ["code"]
 
 
 def test_sft_on_what_its_own_start_wrote_is_told_before_and_after():

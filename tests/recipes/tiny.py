@@ -57,6 +57,7 @@ def write_tiny(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (package / "plugin.py").write_text(PLUGIN)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: collegium-tiny-toy\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[collegium]\ncollegium-tiny-toy = collegium_tiny_toy.plugin\n")
+    monkeypatch.syspath_prepend(str(folder / "site"))
     paths = [str(folder / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.setenv("COLLEGIUM_STORE", str(folder / "store"))
