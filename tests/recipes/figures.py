@@ -28,7 +28,7 @@ class Figure:
         verdict: By the thresholds.
         numbers: The figure.
         parts: Scores by domain, or by merged model.
-        note: Why there is no figure, where it is missing.
+        note: Why there is no figure, or what is special about it.
     """
 
     stage: str
@@ -110,11 +110,18 @@ def _pairs(run: FinishedRun, stage: str, prefix: str, *, first: bool) -> tuple[f
 def reinforcement(run: FinishedRun, stage: str) -> Figure:
     """Return the score on the stage's domains against its start's."""
     found, parts = _against_start(run, stage)
-    return Figure(stage, "RL", _verdict(found.above(thresholds.RL_STANDARD_ERRORS)), _numbers(found), parts)
+    against = run.scored_start(stage)
+    note = "" if against == run.start(stage) else f"against {against}, as the recipe does not evaluate its start"
+    return Figure(stage, "RL", _verdict(found.above(thresholds.RL_STANDARD_ERRORS)), _numbers(found), parts, note)
 
 
 def supervised(run: FinishedRun, stage: str) -> Figure:
-    """Return the headroom captured where better models made the data, else the score before and after."""
+    """Return the headroom captured where better models made the data, else the score before and after.
+
+    A model that the recipe does not evaluate has its loss.
+    """
+    if not run.nodes[stage].evaluate:
+        return Figure(stage, "SFT without evaluation", "reported", _losses(run, stage))
     found = captured(run, stage, generators(run, stage))
     if found.shares:
         return _consolidated(stage, found.shares, found.parts)
@@ -138,8 +145,11 @@ def _consolidated(stage: str, shares: Sequence[float], parts: dict[str, dict[str
 
 def pretraining(run: FinishedRun, stage: str) -> Figure:
     """Return the loss of the first and the last step."""
-    numbers = {"loss_before": run.metric(stage, "loss", first=True), "loss": run.metric(stage, "loss")}
-    return Figure(stage, "pretraining", "reported", numbers)
+    return Figure(stage, "pretraining", "reported", _losses(run, stage))
+
+
+def _losses(run: FinishedRun, stage: str) -> dict[str, float]:
+    return {"loss_before": run.metric(stage, "loss", first=True), "loss": run.metric(stage, "loss")}
 
 
 def merged(run: FinishedRun, stage: str) -> Figure:
@@ -188,7 +198,8 @@ def measured(run: FinishedRun, stage: str) -> Figure:
 
 
 def _against_start(run: FinishedRun, stage: str) -> tuple[Change, dict[str, dict[str, float]]]:
-    pairs = {domain: (run.score(run.start(stage), domain), run.score(stage, domain)) for domain in run.scored(stage)}
+    start = run.scored_start(stage)
+    pairs = {domain: (run.score(start, domain), run.score(stage, domain)) for domain in run.scored(stage)}
     parts = {
         domain: {"before": before.value, "after": after.value, "tasks": float(after.tasks)}
         for domain, (before, after) in pairs.items()

@@ -80,6 +80,13 @@ class FinishedRun:
             raise FigureMissing(f"stage {stage!r} starts from no model, so that there is no score before it")
         return models[0]
 
+    def scored_start(self, stage: str) -> str:
+        """Return the nearest model that a stage descends from and that the recipe evaluates."""
+        model = self.start(stage)
+        while model in self.nodes and not self.nodes[model].evaluate:
+            model = self.start(model)
+        return model
+
     def metric(self, stage: str, name: str, *, first: bool = False) -> float:
         """Return a metric of a stage's last step, or of its first one."""
         steps = self.metrics.get(stage, ())

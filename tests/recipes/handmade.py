@@ -19,9 +19,9 @@ def entry(stage: str, use: str, scores: Mapping[str, float], tasks: int = 100, *
     return {**found, "metrics": metrics, "rollouts": 0, "tokens_generated": 0, **more}
 
 
-def node(stage: str, domains: tuple[str, ...] = ("math", "code"), **edges: Any) -> StageNode:
+def node(stage: str, domains: tuple[str, ...] = ("math", "code"), *, evaluate: bool = True, **edges: Any) -> StageNode:
     """Return a stage of the graph; `teachers` and every other edge by name."""
-    made = StageNode(stage, "", {}, ("stages", stage), None, domains, None, True, LaunchConfig(), False)
+    made = StageNode(stage, "", {}, ("stages", stage), None, domains, None, evaluate, LaunchConfig(), False)
     made.teachers = edges.pop("teachers", {})
     made.inputs = {cast(Edge, edge): [each] if isinstance(each, str) else each for edge, each in edges.items()}
     return made

@@ -35,7 +35,7 @@ def captured(run: FinishedRun, stage: str, teachers: Mapping[str, Collection[str
     parts: dict[str, dict[str, float]] = {}
     for domain in run.scored(stage) if teachers else ():
         outside = run.teacher_scores.get(stage, {})
-        start, student = run.score(run.start(stage), domain), run.score(stage, domain)
+        start, student = run.score(run.scored_start(stage), domain), run.score(stage, domain)
         found = [
             Share(outside[model][domain], start.tasks) if model in outside else run.score(model, domain)
             for model in teachers.get(domain, ())

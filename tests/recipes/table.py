@@ -51,7 +51,7 @@ def lines(figures: Sequence[Figure]) -> Iterator[str]:
 def sentence(figure: Figure) -> str:
     """Return a figure in words, with its verdict where there is one."""
     verdict = {"holds": "", "reported": "", "does not hold": " **does not hold**", "missing": " **missing**"}
-    words = TEXTS[figure.kind](figure) if figure.numbers else figure.note
+    words = " ".join(filter(None, [TEXTS[figure.kind](figure) if figure.numbers else "", figure.note]))
     return f"`{figure.stage}` {words}{verdict[figure.verdict]}"
 
 
@@ -91,6 +91,11 @@ def _data(figure: Figure) -> str:
     return f"{rows}{asked}{rate}"
 
 
+def _loss(figure: Figure) -> str:
+    n = figure.numbers
+    return f"loss {n['loss_before']:.2f} → {n['loss']:.2f}"
+
+
 TEXTS: dict[str, Callable[[Figure], str]] = {
     "reward model": _reward_model,
     "preferences": _preferences,
@@ -100,7 +105,8 @@ TEXTS: dict[str, Callable[[Figure], str]] = {
     "merge": _merge,
     "merge of reward models": lambda figure: f"of {figure.numbers['models']:.0f}",
     "data": _data,
-    "pretraining": lambda figure: f"loss {figure.numbers['loss_before']:.2f} → {figure.numbers['loss']:.2f}",
+    "pretraining": _loss,
+    "SFT without evaluation": _loss,
     "measurement": lambda figure: ", ".join(f"{name} {value:.3g}" for name, value in figure.numbers.items()),
 }
 

@@ -76,6 +76,16 @@ def test_rl_needs_more_than_two_standard_errors():
     assert found.parts["math"] == {"before": 0.2, "after": 0.3, "tasks": 100.0}
 
 
+def test_rl_from_a_model_without_scores_is_judged_against_the_nearest_one_that_has_them():
+    entries = [SFT, entry("more", "collegium-sft/sft", {}), entry("rl", "collegium-grpo/grpo", {"math": 0.4})]
+    nodes = [node("sft"), node("more", init_from="sft", evaluate=False), node("rl", ("math",), init_from="more")]
+    losses = [{"loss": 2.0}, {"loss": 1.0}]
+    found = run(entries, nodes, metrics={"more": losses})
+    told = figure(found, "rl")
+    assert (told.numbers["before"], told.note) == (0.2, "against sft, as the recipe does not evaluate its start")
+    assert figure(found, "more").numbers == {"loss_before": 2.0, "loss": 1.0}
+
+
 def test_tasks_that_got_no_score_are_not_counted():
     found = rl({"math": 0.4})
     found.stage("rl")["metrics"]["evaluation/abstained/math"] = 60.0
