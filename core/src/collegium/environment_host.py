@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias, TypeVar
@@ -12,6 +13,8 @@ from collegium.kinds.environment import Environment, EnvironmentConfig, Episode
 from collegium.task import Task
 from collegium.time_limit import CallFailed, TimeLimitExceeded
 from collegium.verdict import Abstain, Error, Score, Verdict
+
+logger = logging.getLogger(__name__)
 
 LONGEST_REPLY = 100_000
 """Characters of a reply; a longer one is an error of the environment's."""
@@ -50,7 +53,7 @@ class EnvironmentHost(Guarded):
         return self._each(lambda turn: self._reply(*turn), turns)
 
     def close(self, episodes: Sequence[Episode]) -> None:
-        """Close episodes; one that cannot close has said all it had to say, so that is a warning of the plugin's own."""
+        """Close episodes; one that cannot close has said all it had to say, so that is only logged."""
         self._each(self._close, episodes)
 
     def record(self, problems: Sequence[Error | None]) -> None:
@@ -68,7 +71,7 @@ class EnvironmentHost(Guarded):
 
     def _each(self, function: Callable[..., T], items: Sequence[object]) -> list[T]:
         """Call a function on each item, as many at once as the environment allows."""
-        workers = min(type(self.environment).at_once, len(items))
+        workers = min(self.environment.at_once, len(items))
         if workers <= 1:
             return [function(item) for item in items]
         with ThreadPoolExecutor(workers, thread_name_prefix="collegium-environment") as pool:
@@ -88,9 +91,10 @@ class EnvironmentHost(Guarded):
             return self._error(f"a reply of {len(found)} characters, at most {LONGEST_REPLY} are allowed")
         return found
 
-    def _close(self, episode: Episode) -> Error | None:
+    def _close(self, episode: Episode) -> None:
         found = self._call(episode.close)
-        return found if isinstance(found, Error) else None
+        if isinstance(found, Error):
+            logger.warning("an episode of %s/%s could not close: %s", self.owner, self.name, found.reason)
 
     def _call(self, function: Callable[[], object]) -> object:
         try:

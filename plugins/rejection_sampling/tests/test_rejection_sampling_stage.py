@@ -172,6 +172,30 @@ def test_what_a_verifier_abstains_from_is_neither_right_nor_wrong(tmp_path, mode
     assert 0.2 < journal_of(job)[-1]["verdicts/abstain"] < 0.8
 
 
+def test_episodes_are_kept_as_turns_and_sft_on_them_trains_none_of_the_environments(tmp_path, base):
+    domain = toy_domain("copy", {"partial": True}, environment={"max_turns": 4, "broken": "a"})
+    options = {**OPTIONS, "samples": 8, "prompts": 24, "keep": 3, "min_score": 0.0, "sampling": {"max_tokens": 14}}
+    job = toy_job(
+        STAGE, options, tmp_path / "s", domains=[domain], inputs={"generate_from": base}, errors=ErrorPolicy(budget=1.0)
+    )
+    rows = rows_of(completed(job))
+    several = [row for row in rows if len(row["completion"]) > 1]
+    assert several
+    for row in several:
+        assert row["prompt"][1] != "a"  # its environment fails
+        assert row["completion"][-1]["sampled"]
+        assert [turn["text"].endswith("=") for turn in row["completion"] if not turn["sampled"]]
+    data = Path(job.directory) / "output" / "data"
+    options = {**SFT, "steps": 1, "batch": len(rows), "row_tokens": 64, "domains": []}
+    sft = completed(
+        toy_job("collegium-sft/sft", options, tmp_path / "t", domains=[], inputs={"init_from": base, "data_from": data})
+    )
+    own = [turn["text"] for row in rows for turn in row["completion"] if turn["sampled"]]
+    ends = len(own)
+    (step,) = journal_of(sft)
+    assert step["tokens"] == sum(len(text.replace("<pad>", ".")) for text in own) + ends
+
+
 def test_every_filter_must_score_1(tmp_path, model):
     filters = [{"use": "collegium-toy/toy"}, {"use": "length", "max": 2, "unit": "characters"}]
     job = completed(sampling_job(tmp_path / "s", model, keep_if=filters[:1], min_score=0.0))

@@ -50,7 +50,7 @@ class Environment(Configurable):
     Config: ClassVar[type[EnvironmentConfig]] = EnvironmentConfig
     timeout_s: ClassVar[float] = 10.0
     """Seconds that one call may take."""
-    at_once: ClassVar[int] = 1
+    at_once: int = 1
     """Episodes whose replies may be asked for at the same time, from as many threads."""
 
     def open(self, task: Task) -> Episode:
@@ -59,3 +59,14 @@ class Environment(Configurable):
 
     def close(self) -> None:
         """Release what the environment holds."""
+
+
+def call_of(text: str, mark: str) -> str | None:
+    """Return what follows a mark at the beginning of a turn's last line, or None: most tools are called so.
+
+    Args:
+        text: The turn; empty lines at its end do not count.
+        mark: Such as ``"calc "``.
+    """
+    line = text.rstrip().rpartition("\n")[2]
+    return line[len(mark) :].strip() if line.startswith(mark) else None

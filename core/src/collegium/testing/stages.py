@@ -28,6 +28,7 @@ TOY = "collegium-toy"
 TOY_COMPONENTS: tuple[tuple[Kind, Component], ...] = (
     ("task", component("toy", "collegium.testing.toy_domain:ToyTasks", "Copy or reverse a word.")),
     ("verifier", component("toy", "collegium.testing.toy_domain:ToyVerifier", "Exact match.")),
+    ("environment", component("toy", "collegium.testing.toy_domain:ToyEnvironment", "Says letters backwards.")),
 )
 TOY_MODEL: dict[str, Any] = {
     "architecture": "llama",
@@ -62,12 +63,15 @@ def toy_registry(more: Sequence[tuple[Kind, Component]] = ()) -> Registry:
     return Registry(manager, [*records, toy])
 
 
-def toy_domain(name: str, verifier: Mapping[str, Any] | None = None, **options: Any) -> DomainSpec:
-    """Return a toy domain, ready for a job."""
+def toy_domain(
+    name: str, verifier: Mapping[str, Any] | None = None, environment: Mapping[str, Any] | None = None, **options: Any
+) -> DomainSpec:
+    """Return a toy domain, ready for a job; with the toy environment if its options are given."""
     return DomainSpec(
         name=name,
         task=Use(use=f"{TOY}/toy", options={"operation": name, **options}),
         verifier=Use(use=f"{TOY}/toy", options=dict(verifier or {})),
+        environment=None if environment is None else Use(use=f"{TOY}/toy", options=dict(environment)),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from collegium.component import Config
+from collegium.kinds.environment import Environment, EnvironmentConfig, Episode
 from collegium.kinds.tasks import TaskSource
 from collegium.kinds.verifier import Verifier
 from collegium.task import Completion, Demonstration, Split, Task
@@ -64,7 +65,7 @@ class ToyTasks(TaskSource):
 
     def texts(self) -> Sequence[str]:
         """Return the demonstrations as text."""
-        return [each.task.prompt_text + each.completion for each in self.demonstrations()]
+        return [each.task.prompt_text + each.text for each in self.demonstrations()]
 
 
 class ToyVerifierConfig(Config):
@@ -86,3 +87,32 @@ class ToyVerifier(Verifier):
             return Score(float(completion.text == reference))
         hits = sum(a == b for a, b in zip(completion.text, reference, strict=False))
         return Score(hits / max(len(completion.text), len(reference)))
+
+
+class ToyEnvironmentConfig(EnvironmentConfig):
+    """Options of the toy environment."""
+
+    broken: str = ""
+    """First characters of the prompts' words whose episodes fail."""
+
+
+class ToyEnvironment(Environment):
+    """Say a turn's letters backwards if it has a sign of an operation or ``=``; else the episode is over."""
+
+    Config = ToyEnvironmentConfig
+
+    def open(self, task: Task) -> Episode:
+        """Begin an episode."""
+        return _ToyEpisode(task.prompt_text[1] in self.config.broken)
+
+
+class _ToyEpisode(Episode):
+    def __init__(self, broken: bool) -> None:
+        self.broken = broken
+
+    def reply(self, text: str) -> str | None:
+        """Return the letters backwards."""
+        if self.broken:
+            raise RuntimeError("the tool is broken")
+        letters = "".join(letter for letter in reversed(text) if letter in LETTERS)
+        return None if set(text) <= set(LETTERS) else f"{letters}="

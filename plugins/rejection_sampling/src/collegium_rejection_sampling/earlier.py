@@ -31,7 +31,7 @@ def _read(file: Path) -> list[dict[str, Any]]:
 def _checked(row: dict[str, Any], file: Path, line: int) -> dict[str, Any]:
     wanted: dict[str, type | tuple[type, ...]] = {
         "prompt": (str, list),
-        "completion": str,
+        "completion": (str, list),
         "score": (int, float),
         "round": int,
     }

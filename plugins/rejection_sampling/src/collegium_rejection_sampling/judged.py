@@ -23,7 +23,7 @@ class Judged:
         task: The task's id.
         domain: Its domain.
         prompt: Text, or chat messages.
-        completion: Text.
+        completion: Text; of an episode its turns, ``{"text", "sampled"}``.
         score: None if it was not scored (its verifier abstained or failed).
         truncated: Whether it was cut at the token limit.
         tokens: How many were sampled.
@@ -34,7 +34,7 @@ class Judged:
     task: str
     domain: str
     prompt: str | list[Message]
-    completion: str
+    completion: str | list[dict[str, Any]]
     score: float | None
     truncated: bool
     tokens: int
@@ -45,6 +45,11 @@ class Judged:
     def key(self) -> str:
         """What tells prompts apart."""
         return json.dumps([self.domain, self.prompt], sort_keys=True)
+
+    @property
+    def completion_key(self) -> str:
+        """What tells completions apart."""
+        return json.dumps(self.completion, sort_keys=True)
 
 
 def plain_prompt(task: Task) -> str | list[Message]:

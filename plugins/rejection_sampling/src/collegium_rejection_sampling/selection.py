@@ -56,7 +56,7 @@ def select(judged: Sequence[Judged], config: RejectionSamplingConfig, number: in
         "pairs": float(len(pairs)),
         "tokens": float(sum(each.tokens for each in judged)),
         "filtered": sum(not each.passes for each in judged) / len(judged),
-        "duplicates": sum(len(each) - len({one.completion for one in each}) for each in by_prompt.values())
+        "duplicates": sum(len(each) - len({one.completion_key for one in each}) for each in by_prompt.values())
         / len(judged),
     }
     if demonstrations:
@@ -80,7 +80,7 @@ def usable(judged: Iterable[Judged]) -> list[Judged]:
     distinct: dict[str, Judged] = {}
     for each in judged:
         if each.score is not None and each.passes and not each.truncated:
-            distinct.setdefault(each.completion, each)
+            distinct.setdefault(each.completion_key, each)
     return sorted(distinct.values(), key=lambda each: -_score(each))
 
 
@@ -131,7 +131,7 @@ def merge(fresh: Sequence[Row], earlier: Sequence[Row], config: RejectionSamplin
     """
     distinct: dict[tuple[str, str], Row] = {}
     for row in [*fresh, *sorted(earlier, key=lambda row: -row["round"])]:
-        distinct.setdefault((_prompt_key(row), row["completion"]), row)
+        distinct.setdefault((_prompt_key(row), json.dumps(row["completion"], sort_keys=True)), row)
     if config.earlier == "all":
         return list(distinct.values())
     prompts: dict[str, list[Row]] = {}

@@ -21,12 +21,15 @@ from collegium.task import Sample, Task
 from collegium.training.batch import rewards_of
 from collegium.training.checkpoint import write_aside
 from collegium.training.context import StageContext
+from collegium.training.data_rows import plain_completion
+from collegium.training.episodes import Played, play, settle
+from collegium.training.generation import to_completion
 from collegium.training.language_model import LanguageModel
 from collegium.training.loop import job_digest
-from collegium.training.rollouts import generate, mean, reward_metrics, to_completion
+from collegium.training.rollouts import mean, reward_metrics
 from collegium.training.seeds import derive, seed_everything
 from collegium.training.supervised_data import DATA_FILE
-from collegium.verdict import Abstain, Error, Score
+from collegium.verdict import Abstain, Error, Score, Verdict
 from collegium_rejection_sampling.configs import RejectionSamplingConfig
 from collegium_rejection_sampling.earlier import OWNER, read_earlier
 from collegium_rejection_sampling.judged import Judged, JudgedFile, plain_prompt
@@ -126,8 +129,8 @@ class _Work:
         seed = derive(self.context.seed, self.context.job.id, number, "rollouts")
         seed_everything(seed)
         started = time.perf_counter()
-        samples = self._sample(model, self.batches[batch], seed)
-        verdicts = self.reward.judge(samples)
+        samples, played = self._sample(model, self.batches[batch], seed)
+        verdicts = self._judge(samples, played)
         self.context.write_samples(number, samples, verdicts)
         scores = rewards_of(verdicts)
         source = self.models[index].source
@@ -163,19 +166,34 @@ class _Work:
             self.engine.sync(self._loaded[1], 0)
         return self._loaded[1]
 
-    def _sample(self, model: LanguageModel, tasks: Sequence[Task], seed: int) -> list[Sample]:
+    def _judge(self, samples: list[Sample], played: list[Played]) -> list[Verdict]:
+        """Judge the samples; those whose environment failed have their verdict already."""
+        known = settle(samples, played, self.context.environments)
+        asked = [sample for sample, verdict in zip(samples, known, strict=True) if verdict is None]
+        judged = iter(self.reward.judge(asked))
+        return [next(judged) if verdict is None else verdict for verdict in known]
+
+    def _sample(self, model: LanguageModel, tasks: Sequence[Task], seed: int) -> tuple[list[Sample], list[Played]]:
+        """Sample a completion of each task as often as asked for; where a domain has an environment, episodes."""
         prompts = [model.prompt_ids(task) for task in tasks]
         size = self.config.samples
-        repeated = [prompt for prompt in prompts for _ in range(size)]
-        seeds = [derive(seed, index) for index in range(len(repeated))]
-        shown = [task.images for task in tasks for _ in range(size)]
-        made = generate(self.engine, repeated, self.config.sampling, seeds, shown)
+        played = play(
+            self.engine,
+            model,
+            [task for task in tasks for _ in range(size)],
+            [prompt for prompt in prompts for _ in range(size)],
+            self.config.sampling,
+            [derive(seed, index) for index in range(len(prompts) * size)],
+            self.context.environments,
+        )
+        made = [each.generation for each in played]
         self.context.rollouts += len(made)
-        self.context.tokens_generated += sum(len(each.token_ids) for each in made)
-        return [
+        self.context.tokens_generated += sum(each.length for each in made)
+        samples = [
             Sample(tasks[row // size], to_completion(each, model.tokenizer, model.stop_ids), group=row // size)
             for row, each in enumerate(made)
         ]
+        return samples, played
 
 
 def chosen_tasks(context: StageContext, most: int | None) -> list[Task]:
@@ -197,10 +215,10 @@ def as_judged(sample: Sample, score: float, passes: bool, source: str) -> Judged
         task=task.id,
         domain=task.domain,
         prompt=plain_prompt(task),
-        completion=completion.text,
+        completion=plain_completion(completion.turns or completion.text),
         score=None if score != score else score,
         truncated=completion.finish_reason == "length",
-        tokens=len(completion.token_ids),
+        tokens=completion.length,
         source=source,
         passes=passes,
     )

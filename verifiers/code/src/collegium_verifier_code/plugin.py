@@ -14,3 +14,11 @@ def register_verifiers() -> Sequence[Component]:
     return [
         component("code", "collegium_verifier_code.verifier:CodeVerifier", "Python run against tests in a sandbox.")
     ]
+
+
+@hookimpl
+def register_environments() -> Sequence[Component]:
+    """Offer the environment `python`."""
+    return [
+        component("python", "collegium_verifier_code.environment:PythonSandbox", "A turn's Python, run in a sandbox.")
+    ]

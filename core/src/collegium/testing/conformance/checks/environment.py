@@ -8,7 +8,7 @@ from collegium.kinds.environment import Episode
 from collegium.testing.conformance.check import check
 from collegium.testing.conformance.exercise import hosted, tasks_of
 from collegium.testing.conformance.inputs import HOSTILE
-from collegium.testing.conformance.outcome import require
+from collegium.testing.conformance.outcome import NotApplicable, require
 from collegium.testing.conformance.subject import Subject
 from collegium.verdict import Error
 
@@ -34,6 +34,7 @@ def equal_episodes_get_equal_replies(subject: Subject) -> None:
 def episodes_apart(subject: Subject) -> None:
     """Turns of one episode change nothing in another one that is open at the same time."""
     host, task = hosted(subject.shared, ErrorPolicy(budget=1.0)), tasks_of(subject)[0]
+    opened(subject)
     episodes = [each for each in host.open([task, task]) if isinstance(each, Episode)]
     require(len(episodes) == 2, "two episodes of one task cannot be open at the same time")
     for text in TURNS:
@@ -50,6 +51,7 @@ def episodes_apart(subject: Subject) -> None:
 
 def answers(subject: Subject) -> list[Answer]:
     """Return the reply to each hostile turn, each the first of an episode of its own."""
+    opened(subject)
     host, task = hosted(subject.shared, ErrorPolicy(budget=1.0)), tasks_of(subject)[0]
     found: list[Answer] = []
     for text in TURNS:
@@ -60,3 +62,17 @@ def answers(subject: Subject) -> list[Answer]:
         found += host.reply([(episode, text)])
         host.close([episode])
     return found
+
+
+def opened(subject: Subject) -> None:
+    """Leave a check out where no episode can be opened of the task that the kit has.
+
+    Raises:
+        NotApplicable: If there are no cases, and the environment needs more than any task has.
+    """
+    host = hosted(subject.shared, ErrorPolicy(budget=1.0))
+    (episode,) = host.open([tasks_of(subject)[0]])
+    if isinstance(episode, Episode):
+        host.close([episode])
+    elif not subject.cases:
+        raise NotApplicable(f"without cases no episode opens: {episode.reason}")

@@ -1,0 +1,1 @@
+"""Small errands that need a calculator, a database or a Python prompt, as a lab domain of Collegium."""
