@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 
 from collegium import ConfigError
 from collegium.job import InputArtifact, StageJob
+from collegium.kinds.data_files import read_json_lines
 from collegium.task import Task
 from collegium.testing.stages import journal_of, run_toy, toy_domain, toy_job
 from collegium_data.contamination import HeldOut
-from collegium_data.curate_config import DecontaminateConfig, NearConfig, SourceConfig
+from collegium_data.curate_config import CurateConfig, DecontaminateConfig, NearConfig, SourceConfig
 from collegium_data.duplicates import exact_duplicates, jaccard, near_duplicates
+from collegium_data.items import Item
 from collegium_data.mixing import choose, counts_of
 from collegium_data.ngrams import grams, units
+from collegium_data.sieve import sift_prompts
 
 STAGE = "collegium-data/curate"
 
@@ -90,6 +93,32 @@ def test_a_short_held_out_prompt_counts_as_a_whole():
     assert known.contaminates("What is 12+3= ?") == "h"
     assert known.contaminates("112+3=") is None
     assert known.contaminates("") is None
+
+
+def test_prompts_of_other_pictures_are_other_prompts():
+    held_out = Task("h", "<image>how many?", images=(b"one",))
+    items = [Item("d", str(index), "d", "<image>how many?", images=images) for index, images in
+             enumerate([(b"two",), (b"three",), (b"two",), (b"one",)])]  # fmt: skip
+    sieve = sift_prompts(items, [held_out], CurateConfig(near=NearConfig(n=1, threshold=0.1)))
+    assert [item.name for item in sieve.items] == ["0", "1"]
+    assert [(each.item.name, each.reason, each.because) for each in sieve.dropped] == [
+        ("2", "duplicate", "0"),
+        ("3", "contaminated", "h"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("train", "held_out", "contaminated"),
+    [("gsm8k_train.jsonl.gz:question", "gsm8k_test.jsonl:question", 3),
+     ("math_train.jsonl.gz:problem", "math500.jsonl:problem", 341)],
+)  # fmt: skip
+def test_real_training_sets_hold_little_of_their_test_sets(real_data, train, held_out, contaminated):
+    def texts(name: str) -> list[str]:
+        file, _, key = name.partition(":")
+        return [row[key] for _, row in read_json_lines(real_data / file, owner="test")]
+
+    known = HeldOut([Task(str(index), text) for index, text in enumerate(texts(held_out))], DecontaminateConfig())
+    assert sum(known.contaminates(text) is not None for text in texts(train)) == contaminated
 
 
 def test_weights_make_the_largest_mix_that_repeats_nothing():

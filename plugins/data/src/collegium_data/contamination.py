@@ -1,7 +1,7 @@
 """Held-out prompts in training prompts, by n-grams (Tulu 3, arXiv 2411.15124, section 3.2).
 
 A unit of a held-out prompt is matched by a training prompt if it stands in an n-gram that both have. The overlap is the
-share of its units that one training prompt matches.
+share of its units that one training prompt matches. A prompt with pictures is only like one with the same pictures.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class HeldOut:
         self.config = config
         self._ids: list[str] = []
         self._lengths: list[int] = []
+        self._images: list[tuple[bytes, ...]] = []
         self._index: defaultdict[int, defaultdict[Gram, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
         for task in tasks:
             self._add(task)
@@ -37,11 +38,12 @@ class HeldOut:
         size, number = min(self.config.n, len(found)), len(self._ids)
         self._ids.append(f"{task.domain}/{task.id}" if task.domain else task.id)
         self._lengths.append(len(found))
+        self._images.append(task.images)
         for start, gram in enumerate(grams(found, size)):
             self._index[size][gram].append((number, start))
 
-    def overlaps(self, text: str) -> dict[str, float]:
-        """Return held-out task to the share of its prompt that a text matches, of those it matches at all."""
+    def overlaps(self, text: str, images: tuple[bytes, ...] = ()) -> dict[str, float]:
+        """Return held-out task to the share of its prompt that a prompt matches, of those it matches at all."""
         found = units(text, self.config.unit)
         matched: defaultdict[int, set[int]] = defaultdict(set)
         for size, index in self._index.items():
@@ -49,12 +51,13 @@ class HeldOut:
                 continue
             for gram in dict.fromkeys(grams(found, size)):
                 for number, start in index.get(gram, ()):
-                    matched[number].update(range(start, start + size))
+                    if self._images[number] == images:
+                        matched[number].update(range(start, start + size))
         return {self._ids[number]: len(places) / self._lengths[number] for number, places in matched.items()}
 
-    def contaminates(self, text: str) -> str | None:
-        """Return the held-out task of which a text holds too much, the first of those it holds most of; or None."""
-        overlaps = self.overlaps(text)
+    def contaminates(self, text: str, images: tuple[bytes, ...] = ()) -> str | None:
+        """Return the held-out task of which a prompt holds too much, the first of those it holds most of; or None."""
+        overlaps = self.overlaps(text, images)
         worst = max(overlaps, key=lambda name: overlaps[name], default=None)
         if worst is None:
             return None

@@ -29,6 +29,7 @@ class Item:
         completion: What to imitate, as JSON holds it; None for a prompt.
         quality: Label of a demonstration.
         more: Further keys of the row.
+        images: Pictures that the prompt shows; prompts of other pictures are other prompts.
     """
 
     source: str
@@ -38,6 +39,7 @@ class Item:
     completion: Any = None
     quality: str = ""
     more: dict[str, Any] = field(default_factory=dict)
+    images: tuple[bytes, ...] = ()
 
     @property
     def prompt_text(self) -> str:
@@ -71,9 +73,8 @@ def prompts(context: StageContext) -> list[Item]:
 
 
 def _prompt(task: Task) -> Item:
-    # Pictures do not matter here: only the id is left behind.
     plain = task.prompt if isinstance(task.prompt, str) else list(task.prompt)
-    return Item(task.domain, task.id, task.domain, plain)
+    return Item(task.domain, task.id, task.domain, plain, images=task.images)
 
 
 def _demonstrations(context: StageContext, config: CurateConfig) -> Iterator[Item]:

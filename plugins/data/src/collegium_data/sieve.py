@@ -82,15 +82,18 @@ def _row_of(item: Item) -> str:
 
 
 def _drop_duplicates(sieve: Sieve, config: CurateConfig, text_of: Callable[[Item], str]) -> None:
-    sieve.drop_like("duplicate", exact_duplicates(map(text_of, sieve.items)))
+    sieve.drop_like("duplicate", exact_duplicates((text_of(item), item.images) for item in sieve.items))
     if config.near is not None:
-        sieve.drop_like("near-duplicate", near_duplicates(list(map(text_of, sieve.items)), config.near))
+        # What pictures show is not compared, so prompts with pictures are never near duplicates.
+        texts = [index for index, item in enumerate(sieve.items) if not item.images]
+        found = near_duplicates([text_of(sieve.items[index]) for index in texts], config.near)
+        sieve.drop_like("near-duplicate", {texts[index]: texts[other] for index, other in found.items()})
 
 
 def _drop_contaminated(sieve: Sieve, heldout: Sequence[Task], config: CurateConfig) -> None:
     if config.decontaminate is not None:
         known = HeldOut(heldout, config.decontaminate)
-        sieve.drop_each("contaminated", lambda item: known.contaminates(item.prompt_text))
+        sieve.drop_each("contaminated", lambda item: known.contaminates(item.prompt_text, item.images))
 
 
 def _unwanted_quality(item: Item, config: CurateConfig) -> str | None:
