@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from collegium.environment_host import EnvironmentHost
 from collegium.errors import DataError
 from collegium.kinds.engine import Engine, Generation, SamplingParams
-from collegium.kinds.environment import EnvironmentConfig, Episode
+from collegium.kinds.environment import Episode
 from collegium.task import FinishReason, Sample, Task
 from collegium.training.generation import generate
 from collegium.training.language_model import LanguageModel

@@ -12,9 +12,9 @@ from collegium.job import EvaluationSpec
 from collegium.kinds.engine import Engine
 from collegium.task import Sample
 from collegium.training.context import Domain
-from collegium.training.language_model import LanguageModel
 from collegium.training.episodes import play, settle
 from collegium.training.generation import to_completion
+from collegium.training.language_model import LanguageModel
 from collegium.verdict import Abstain, Error, Score, Verdict
 
 
