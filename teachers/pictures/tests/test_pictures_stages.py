@@ -99,9 +99,7 @@ def test_the_handshake_holds_for_rows_with_and_without_pictures(tmp_path, base):
 
 
 def test_a_model_of_text_and_pictures_is_evaluated_on_both(tmp_path, base):
-    job = toy_job(
-        "collegium-sft/sft", {}, tmp_path / "t", domains=DOMAINS, evaluate=True, train=False, model=str(base)
-    )
+    job = toy_job("collegium-sft/sft", {}, tmp_path / "t", domains=DOMAINS, evaluate=True, train=False, model=str(base))
     outcome = run_toy(job)
     assert outcome.status == "completed", outcome.problem
     assert set(outcome.scores) == {"counting", "reading", "copy"}

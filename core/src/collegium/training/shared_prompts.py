@@ -95,5 +95,5 @@ def share_prompts(batch: RolloutBatch, model_width: int) -> SharedRows | None:
             at = end
     device = batch.token_ids.device
     predictors = before.to(device)[batch.completion_mask]
-    images = [shown for _, shown in families]
-    return SharedRows(token_ids.to(device), position_ids.to(device), segments.to(device), predictors, images)
+    shown = [images for _, images in families]
+    return SharedRows(token_ids.to(device), position_ids.to(device), segments.to(device), predictors, shown)

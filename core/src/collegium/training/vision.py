@@ -195,8 +195,10 @@ def freeze_unread(model: PreTrainedModel, vision: Vision) -> None:
     with torch.enable_grad():
         total = features_of(model, vision.blank.pixels[None].to(model.device)).sum()
     reached = torch.autograd.grad(total, weights, allow_unused=True)
-    text = {id(weight) for weight in model.base_model.language_model.parameters()}
-    for weight, gradient in zip(weights, reached, strict=True):
+    decoder: Any = model.get_decoder()  # type: ignore[no-untyped-call]  # transformers
+    text = {id(weight) for weight in decoder.parameters()}
+    gradients: Sequence[Tensor | None] = reached
+    for weight, gradient in zip(weights, gradients, strict=True):
         if gradient is None and id(weight) not in text:
             weight.requires_grad = False
 

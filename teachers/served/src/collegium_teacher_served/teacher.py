@@ -86,10 +86,17 @@ class ServedTeacher(Teacher):
         """Return log p(token), ``[B, T]``, zero outside the completions; all of them or an error.
 
         Raises:
-            TeacherError: If the server fails to the end, or its reply is not exactly what was asked for.
+            TeacherError: If the server fails to the end, its reply is not exactly what was asked for, or rows have
+                pictures.
         """
         if self._session is None:
             raise TeacherError(f"served teacher {self.config.model!r} is closed", fix="open it first", owner=OWNER)
+        if shown := sum(map(bool, batch.images)):
+            raise TeacherError(
+                f"served teacher {self.config.model!r} is sent token ids alone, and {shown} rows have pictures",
+                fix="use the teacher `checkpoint` for domains with pictures",
+                owner=OWNER,
+            )
 
         async def score(requests: Requests) -> Tensor:
             rows = Rows.of(batch)

@@ -45,6 +45,8 @@ class InputEncoder:
 
     def encode(self, completion: Completion, task: Task) -> list[int] | Unscorable | Unreadable:
         """Return the token ids, never cut."""
+        if task.images:
+            return Unscorable("the task has pictures, and the reward model reads text alone")
         # A special token that stands in the text would be read as one: a completion could end its turn, and let a
         # forged user praise it.
         if held := [token for token in self._special if token in completion.text]:
