@@ -10,7 +10,11 @@ import pytest
 
 from collegium import RecipeError
 from collegium.planning import make_plan
+from collegium.plugins import Registry
 from collegium.recipe import load_recipe
+from collegium.running.directory import RunDirectory
+from collegium.running.runner import Runner
+from collegium.store import Store
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -78,3 +82,58 @@ stages:
     assert stages["traces-writing"].node.domains == ("writing",)
     assert stages["student"].node.inputs["data_from"] == ["traces-code", "traces-writing"]
     assert stages["rl"].node.inputs["prompts_from"] == ["easy-code", "easy-writing"]
+
+
+PLUGIN = """
+from collegium import component, hookimpl
+
+@hookimpl
+def register_tasks():
+    return [component("toy", "collegium.testing.toy_domain:ToyTasks", "Copy or reverse a word.")]
+
+@hookimpl
+def register_verifiers():
+    return [component("toy", "collegium.testing.toy_domain:ToyVerifier", "Exact match.")]
+"""
+TOY = """\
+collegium: 1
+name: toy
+domains:
+  copy: {task: {use: toy, operation: copy, right: 0.7}, verifier: toy}
+evaluation: {limit: 4, sampling: {max_tokens: 6, temperature: 0.0}}
+stages:
+  base:
+    use: pretrain
+    steps: 5
+    evaluate: false
+    model:
+      sizes: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 2,
+              num_key_value_heads: 2, max_position_embeddings: 64, tie_word_embeddings: true}
+      tokenizer: {characters: "abcdef#~="}
+  curated: {use: curate, prompts: 40, sources: {copy: {count: 150}}}
+  sft: {use: sft, init_from: base, domains: [], data_from: curated, steps: 120, lr: 5.0e-3, batch: 32, row_tokens: 48}
+  delta: {use: preference-pairs, generate_from: [sft, base], prompts_from: curated, keep_cut: true,
+          sampling: {max_tokens: 6}}
+  dpo: {use: dpo, init_from: sft, data_from: delta, steps: 3, lr: 1.0e-4}
+  some: {use: difficulty-filter, generate_from: dpo, prompts_from: curated, max_pass_rate: 0.9, min_pass_rate: 0.1,
+         sampling: {max_tokens: 6}}
+  rl: {use: grpo, init_from: dpo, prompts_from: some, steps: 2, prompts: 4, group: 4, sampling: {max_tokens: 6}}
+"""
+
+
+def test_a_whole_recipe_runs_and_each_stage_sees_the_prompts_of_the_one_before(tmp_path, make_plugin):
+    make_plugin("collegium-toy", plugin=PLUGIN)
+    plan = planned(tmp_path / "toy.yaml", TOY, Registry.discover())
+    run = RunDirectory(tmp_path / "run")
+    Runner(plan, run, Store(tmp_path / "store")).run()
+
+    def tasks(stage: str, name: str) -> set[str]:
+        lines = (run.stage(stage) / "data" / name).read_text().splitlines()
+        return {json.loads(line)["task"] for line in lines}
+
+    curated, some = tasks("curated", "prompts.jsonl"), tasks("some", "prompts.jsonl")
+    assert len(curated) == 40
+    assert tasks("delta", "pairs.jsonl") <= curated
+    assert some < curated
+    lines = (run.stage("rl") / "samples.jsonl").read_text().splitlines()
+    assert {json.loads(line)["task"] for line in lines} <= some
