@@ -122,11 +122,15 @@ def test_the_share_of_right_answers_is_an_option(share, quality):
     assert {each.quality for each in made} == {quality}
 
 
-def test_captions_are_question_and_answer_beside_the_picture(source):
+def test_texts_are_a_right_caption_and_an_answered_question_of_each_drawing(source):
     texts, tasks = source.pictured_texts(), source.tasks("train")
-    assert [each.images for each in texts] == [task.images for task in tasks]
-    assert all(each.text.startswith(task.prompt) for each, task in zip(texts, tasks, strict=True))
-    right = [each.text == task.prompt + task.reference for each, task in zip(texts, tasks, strict=True)]
+    captions, answered = texts[::2], texts[1::2]
+    assert [each.images for each in captions] == [each.images for each in answered] == [task.images for task in tasks]
+    said = {"count": "{} circles", "locate": "corner {}", "read": "digit {}"}
+    for each, task in zip(captions, tasks, strict=True):
+        assert each.text == "<image>" + said[task.id.split("/")[1]].format(task.reference)
+    assert all(each.text.startswith(task.prompt) for each, task in zip(answered, tasks, strict=True))
+    right = [each.text == task.prompt + task.reference for each, task in zip(answered, tasks, strict=True)]
     assert 0.3 < sum(right) / len(right) < 0.4
 
 

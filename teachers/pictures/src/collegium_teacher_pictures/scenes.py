@@ -26,7 +26,9 @@ COLOURS = ((255, 255, 255), (255, 90, 90), (90, 255, 90), (110, 150, 255), (255,
 """Of shapes; the ground is black."""
 QUESTIONS: dict[Kind, str] = {"count": "how many? ", "locate": "which corner? ", "read": "which digit? "}
 """What is asked, after the picture."""
-ALPHABET = "".join(sorted({*"".join(QUESTIONS.values()), *"0123456789"}))
+CAPTIONS: dict[Kind, str] = {"count": "{} circles", "locate": "corner {}", "read": "digit {}"}
+"""What is said of a picture, after it."""
+ALPHABET = "".join(sorted({*"".join([*QUESTIONS.values(), *CAPTIONS.values()]), *"0123456789"} - {*"{}"}))
 """Every character of prompts, completions and captions, but for the placeholder."""
 
 

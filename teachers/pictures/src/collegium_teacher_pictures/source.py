@@ -10,7 +10,7 @@ from functools import cached_property
 from collegium import Demonstration, PicturedText, Split, Task, TaskSource
 from collegium_teacher_pictures.config import Kind, PicturesConfig
 from collegium_teacher_pictures.drawing import draw
-from collegium_teacher_pictures.scenes import ALPHABET, QUESTIONS, SCENES, Scene
+from collegium_teacher_pictures.scenes import ALPHABET, CAPTIONS, QUESTIONS, SCENES, Scene
 
 HELD_OUT = 5
 """One arrangement of so many is held out."""
@@ -37,10 +37,18 @@ class PictureTasks(TaskSource):
         return [self._demonstrate(task, scene, rng) for task, scene in self._drawn["train"]]
 
     def pictured_texts(self) -> Sequence[PicturedText]:
-        """Return every training drawing with its question and an answer, as raw text; other answers are right."""
+        """Return every training drawing twice, as raw text: with a right caption, and with its question and an answer.
+
+        Of the answers `right_share` are right, other ones than the demonstrations': a model that learns all of it sees
+        what is drawn, and does not always say so.
+        """
         rng = random.Random(f"captions {self.config.seed}")
-        shown = [self._demonstrate(task, scene, rng) for task, scene in self._drawn["train"]]
-        return [PicturedText(each.task.prompt_text + each.text, each.task.images) for each in shown]
+        texts: list[PicturedText] = []
+        for task, scene in self._drawn["train"]:
+            caption = self.config.placeholder + CAPTIONS[scene.kind].format(scene.answer)
+            answered = task.prompt_text + self._demonstrate(task, scene, rng).text
+            texts += [PicturedText(text, task.images) for text in (caption, answered)]
+        return texts
 
     def _demonstrate(self, task: Task, scene: Scene, rng: random.Random) -> Demonstration:
         if rng.random() < self.config.right_share:
