@@ -142,6 +142,7 @@ def test_packed_examples_read_their_own_pictures(model):
 def test_tokens_of_pictures_are_never_trained(model):
     ids = [*to_example(model.tokenizer, "<image>ab<image>c", "d", "x").token_ids]
     (example,) = expanded(model, [Example(tuple(ids), 1, images=(RED, BLUE))])
+    assert expanded(model, [example]) == [example]
     assert example.start == PICTURE_TOKENS
     assert len(example.token_ids) == 2 * PICTURE_TOKENS + 5
     assert example.trained_tokens == 5  # a, b, c, d and the end

@@ -90,6 +90,8 @@ def trained_logprobs(policy: LanguageModel, rows: Sequence[Sequence[Example]]) -
 def expanded(policy: LanguageModel, examples: Sequence[Example]) -> list[Example]:
     """Return examples as the model reads them: each picture's placeholder as often as it has tokens.
 
+    Those that are so already stay as they are.
+
     Raises:
         DataError: If an example has more or fewer placeholders than pictures.
         PolicyError: If there are pictures and the model reads text alone.
@@ -97,7 +99,7 @@ def expanded(policy: LanguageModel, examples: Sequence[Example]) -> list[Example
     if policy.vision is None:
         refuse_pictures([example.images for example in examples], f"the model (a {type(policy.model).__name__})")
         return list(examples)
-    return [_expanded(policy.vision, example) for example in examples]
+    return [example if example.slots else _expanded(policy.vision, example) for example in examples]
 
 
 def _expanded(vision: Vision, example: Example) -> Example:

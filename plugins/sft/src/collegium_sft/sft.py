@@ -18,7 +18,7 @@ from collegium.training.context import StageContext
 from collegium.training.language_model import LanguageModel
 from collegium.training.packing import Example
 from collegium.training.seeds import derive
-from collegium.training.supervised import train_on_examples
+from collegium.training.supervised import expanded, train_on_examples
 from collegium.training.supervised_data import demonstration_examples, read_labelled, refuse_held_out
 from collegium_sft.configs import SftConfig
 from collegium_sft.mixture import OTHER, TEXT, shares_of, weighted_order
@@ -38,7 +38,11 @@ class SftStage(Stage):
     def run(self, context: StageContext) -> None:
         """Gather the examples and train on them."""
         policy = LanguageModel.load(context.init_path, context.device)
-        labelled = self.fitting(context, policy, self.examples(context, policy))
+        found = self.examples(context, policy)
+        read = expanded(policy, [example for _, example in found])
+        labelled = self.fitting(
+            context, policy, [(domain, example) for (domain, _), example in zip(found, read, strict=True)]
+        )
         texts = self.texts(context, policy) if self.config.text_share else []
         order = self.order(context, [domain for domain, _ in labelled], len(texts))
         examples = [*(example for _, example in labelled), *texts]
