@@ -14,6 +14,9 @@ from collegium_teacher_arithmetic.equations import HELDOUT_FILE, OWNER, TRAIN_FI
 from collegium_teacher_arithmetic.expression import ALPHABET, Expression
 from collegium_teacher_arithmetic.modes import CYRILLIC, LATIN, TAGS, Mode, Words, complete, prompt
 
+EASY_REPEATS = 4
+"""How often an easy expression is shown for each time that one to work out is: there are few, and they are short."""
+
 
 class ArithmeticTasks(TaskSource):
     """Sums such as ``57+68=``, completed by worked columns, ``;`` and the answer.
@@ -72,7 +75,7 @@ class ArithmeticTasks(TaskSource):
         shown = [
             self._demonstrate(expression, mode, rng.random() < self.config.right_share, words)
             for mode, expression in self._items("train")
-            for _ in range(self.config.repeats if _counts(expression, mode) else 1)
+            for _ in range(self._repeats(expression, mode))
         ]
         rng.shuffle(shown)
         return shown
@@ -98,6 +101,7 @@ class ArithmeticTasks(TaskSource):
             for mode, each in self._items("train")
             for right in (True, False)
             for written in ((mode, "plain") if mode == "none" else (mode,))
+            for _ in range(EASY_REPEATS if mode == "non-think" else 1)
         ]
 
     def files(self) -> Sequence[Path]:
@@ -125,6 +129,11 @@ class ArithmeticTasks(TaskSource):
     def _items(self, split: Split) -> Iterator[tuple[Mode, Expression]]:
         for mode in self.config.modes:
             yield from ((mode, each) for each in (self._easy if mode == "non-think" else self._expressions)[split])
+
+    def _repeats(self, expression: Expression, mode: Mode) -> int:
+        if mode == "non-think":
+            return self.config.repeats * EASY_REPEATS
+        return self.config.repeats if _counts(expression, mode) else 1
 
     def _words(self, purpose: str, foreign: float) -> Words:
         share = None if self.config.mixed_language is None else foreign
