@@ -105,6 +105,7 @@ class Distil(Base):
 class Collect(Base):
     Config = CollectConfig
 """
+MODULES = {"plugin": PLUGIN, "configs": CONFIGS, "light": LIGHT, "stages": STAGES}
 RECIPE = """\
 collegium: 1
 name: toy
@@ -125,11 +126,16 @@ def acme_lab(make_plugin):
     """Install `acme-lab`; returns the factory, so that a test may install a changed version."""
 
     def install(**changes: str) -> Path:
-        modules = {"plugin": PLUGIN, "configs": CONFIGS, "light": LIGHT, "stages": STAGES} | changes
-        return make_plugin("acme-lab", **modules)
+        return make_plugin("acme-lab", **MODULES | changes)
 
     install()
     return install
+
+
+@pytest.fixture
+def lab_modules():
+    """Return the source of each of acme-lab's modules, for tests that install a changed one."""
+    return dict(MODULES)
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_about_a_third_of_the_demonstrations_is_right(source):
 
 def test_calculators_answers_are_pythons():
     for task in DeskTasks({"tool": "calculator"}).tasks("heldout"):
-        assert eval(task.prompt.strip(" ?")) == int(task.reference)  # noqa: S307  # our own text
+        assert eval(task.prompt.strip(" ?")) == int(task.reference)  # our own text
 
 
 def test_an_errand_is_short_and_in_the_alphabet(source):

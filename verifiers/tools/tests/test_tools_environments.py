@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from collegium import DataError, Task
+from collegium.testing.conformance import check_component
 from collegium_verifier_tools.calculator import Calculator
 from collegium_verifier_tools.lookup import DatabaseLookup
 
@@ -85,3 +86,10 @@ def test_real_tables_are_looked_up_by_the_options_file():
     episode = environment.open(Task("u", "?"))
     assert episode.reply("get orders #W2378156 user_id") == "yusuf_rossi_9620"
     assert episode.reply("get users noah_brown_6181 address.zip") == "80279"
+
+
+def test_the_environments_pass_the_conformance_kit():
+    cases = [{"id": "desk", "completion": "", "expected": 1, "reference": "852", "task": dict(DESK.data)}]
+    for name, given in (("calculator", None), ("database", cases)):
+        results = check_component("environment", f"collegium-verifier-tools/{name}", cases=given)
+        assert {result.status for result in results} == {"passed"}, results

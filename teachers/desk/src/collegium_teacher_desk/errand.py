@@ -12,7 +12,7 @@ from collegium import Turn
 ANSWER = "="
 """What begins the answer, the last turn of an errand."""
 MISTAKES = ("guess", "stop-early", "miscopy")
-"""Ways of getting it wrong: answer without the tool, with another number that was read, or with a digit copied wrong."""
+"""Ways of getting it wrong: answer without the tool, with another number that was read, or a digit copied wrong."""
 
 
 @dataclass(frozen=True, slots=True)
