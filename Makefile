@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 ENGINES := .venv-engines
 WITH_ENGINES := core plugins/vllm plugins/ray plugins/ppo teachers/served tests/engines
 
-.PHONY: setup demo accept test test-adapters test-engines lint docs bench bench-engines measure clean
+.PHONY: setup demo accept recipes claims test test-recipes test-adapters test-engines lint docs bench bench-engines measure clean
 
 setup: $(VENV)/.ready
 
@@ -32,6 +32,18 @@ accept: demo
 
 test: setup
 	$(BIN)/python -m pytest $(if $(plugin),plugins/$(plugin),-n 2 --dist loadfile -m "not engines" $(MEMBERS))
+
+# every recipe's lab profile, as the README's table: only="llama-2 glm-5", record=1
+recipes: setup
+	$(BIN)/python -m tests.recipes.run $(only) $(if $(record),--record)
+
+# the papers' claims over three seeds, as the README's second table: only=CLAIM, record=1
+claims: setup
+	$(BIN)/python -m tests.claims.run $(only) $(if $(record),--record)
+
+# one recipe's lab profile, another one each day; recipes=NAME,NAME chooses
+test-recipes: setup
+	COLLEGIUM_RUN_RECIPES=1 COLLEGIUM_RECIPES=$(recipes) $(BIN)/python -m pytest tests/recipes/test_rotating.py
 
 # the adapters against the real libraries, which are installed beside the members
 test-adapters: setup
