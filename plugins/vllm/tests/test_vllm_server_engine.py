@@ -53,6 +53,13 @@ def test_the_cache_of_other_weights_is_dropped_with_every_update(server, engine,
     assert order == ["collegium_describe", *update, *update]
 
 
+def test_prompts_with_pictures_are_refused(engine, tiny):
+    engine.sync(tiny(), 1)
+    with pytest.raises(EngineError, match="token ids alone here, and some prompts have pictures"):
+        engine.generate(PROMPTS, SAMPLING, SEEDS, [(b"a picture",)] * len(PROMPTS))
+    assert len(engine.generate(PROMPTS, SAMPLING, SEEDS, [()] * len(PROMPTS))) == len(PROMPTS)
+
+
 def test_files_of_weights_are_gone_after_the_update(server, tiny, tmp_path):
     engine = VllmServerEngine({"url": server.url, "api_key_env": "ROLLOUT_KEY", "transfer_dir": str(tmp_path)})
     engine.sync(tiny(), 1)

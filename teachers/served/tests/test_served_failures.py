@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -234,3 +235,9 @@ def test_one_failed_request_of_many_leaves_no_partial_result(teacher, server, se
     server.fail(servers.Behaviour(), servers.Behaviour(), servers.Behaviour(status=400))
     refused(teacher, batch, "it answered 400", sequences_per_request=2, concurrency=1)
     assert len(server.requests()) == 3
+
+
+def test_rows_with_pictures_are_refused_before_anything_is_sent(teacher, server, batch):
+    batch.samples = [replace(each, task=replace(each.task, images=(b"a picture",))) for each in batch.samples]
+    refused(teacher, batch, "is sent token ids alone, and 10 rows have pictures")
+    assert server.requests() == []

@@ -117,6 +117,12 @@ def test_a_special_token_as_text_is_not_scored(verifier: RewardModelVerifier) ->
     assert "'<eos>'" in found.reason
 
 
+def test_a_task_with_pictures_is_not_scored(verifier: RewardModelVerifier) -> None:
+    (verdict,) = verdicts(verifier, ["fine"], Task("t", "abc", images=(b"a picture",)))
+    assert isinstance(verdict, Error)
+    assert "has pictures" in verdict.reason
+
+
 def test_a_checkpoint_without_a_trained_head_is_refused(copy: Path) -> None:
     config = LlamaConfig(
         vocab_size=2000, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,

@@ -93,7 +93,8 @@ class ServedTeacher(Teacher):
             raise TeacherError(f"served teacher {self.config.model!r} is closed", fix="open it first", owner=OWNER)
         if shown := sum(map(bool, batch.images)):
             raise TeacherError(
-                f"served teacher {self.config.model!r} is sent token ids alone, and {shown} rows have pictures",
+                f"served teacher {self.config.model!r} at {self.config.url} is sent token ids alone, and {shown} rows "
+                "have pictures",
                 fix="use the teacher `checkpoint` for domains with pictures",
                 owner=OWNER,
             )
