@@ -69,7 +69,7 @@ class Wrapper(RewardSource):
 
 def length_of(sample: Sample) -> int:
     """Return the tokens of a completion, end-of-sequence included; 0 where there are no ids."""
-    return 0 if sample.completion is None else len(sample.completion.token_ids)
+    return 0 if sample.completion is None else sample.completion.length
 
 
 def _with_length(sample: Sample, verdict: Verdict) -> Verdict:

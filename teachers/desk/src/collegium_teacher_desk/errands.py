@@ -14,11 +14,9 @@ FIELDS = {"zip": 5, "fee": 4, "age": 2}
 def calculation(rng: random.Random) -> Errand:
     """Draw a product and a sum, such as ``47*86+12?``: two calls."""
     left, right = sorted((rng.randrange(12, 100), rng.randrange(12, 100)), reverse=True)
-    more, sign = rng.randrange(11, 100), rng.choice("+-")
-    product = left * right
-    value = product + more if sign == "+" else product - more
-    calls = (f"calc {left}*{right}", f"calc {product}{sign}{more}")
-    return Errand(f"{left}*{right}{sign}{more}? ", calls, (str(product), str(value)), str(product))
+    more, product = rng.randrange(11, 100), left * right
+    calls = (f"calc {left}*{right}", f"calc {product}+{more}")
+    return Errand(f"{left}*{right}+{more}? ", calls, (str(product), str(product + more)), str(product))
 
 
 def lookup(rng: random.Random) -> Errand:

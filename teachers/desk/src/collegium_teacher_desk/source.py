@@ -44,8 +44,9 @@ class DeskConfig(BaseConfig):
 class DeskTasks(TaskSource):
     """Questions such as ``47*86+12? ``, whose answer ``=4054`` comes after two calls of a tool.
 
-    A right demonstration (quality ``"right"``) asks the tool and copies its answer; the others answer without it
-    (``"guess"``), with another number that they read (``"stop-early"``), or copy a digit wrong (``"miscopy"``).
+    A right demonstration (quality ``"right"``) asks the tool and copies its answer; most of the others answer a call
+    too early with a number that they read (``"stop-early"``), some without the tool (``"guess"``) or with a digit
+    copied wrong (``"miscopy"``).
     """
 
     Config = DeskConfig
@@ -92,7 +93,8 @@ class DeskTasks(TaskSource):
             yield DRAWS[self.config.tool](rng)
 
     def _demonstrate(self, errand: Errand, rng: random.Random) -> Demonstration:
-        right, mistake = rng.random() < self.config.right_share, rng.choice(MISTAKES)
+        right = rng.random() < self.config.right_share
+        (mistake,) = rng.choices(list(MISTAKES), weights=list(MISTAKES.values()))
         turns = errand.right() if right else errand.wrong(mistake, rng)
         return Demonstration(_task(errand, "train"), turns, "right" if right else mistake)
 

@@ -54,4 +54,4 @@ def _count(completion: Completion, unit: str) -> int | None:
         return len(completion.text)
     if unit == "words":
         return len(completion.text.split())
-    return len(completion.token_ids) or None
+    return completion.length or None
