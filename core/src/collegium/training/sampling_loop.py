@@ -58,13 +58,9 @@ class SamplingLoop(Generic[T]):
         engine: What samples.
         items: What to sample for, from every model of `generate_from`.
         batch: Items of a step.
-
-    Raises:
-        ConfigError: If a domain of the stage has an environment.
     """
 
     def __init__(self, context: StageContext, engine: Use, items: Sequence[T], batch: int) -> None:
-        refuse_environments(context)
         self.context = context
         self.models = context.job.inputs["generate_from"]
         self.batches = [items[start : start + batch] for start in range(0, len(items), batch)]
@@ -232,22 +228,6 @@ def _parsed(line: str) -> Mapping[str, Any] | None:
     except ValueError:  # the stage was killed while it wrote this line
         return None
     return row
-
-
-def refuse_environments(context: StageContext) -> None:
-    """Refuse domains of several turns: what these stages sample is one turn.
-
-    Raises:
-        ConfigError: If a domain of the stage has an environment.
-    """
-    if context.environments:
-        raise ConfigError(
-            f"stage {context.job.id!r} samples completions of one turn, and the domains "
-            f"{', '.join(sorted(context.environments))} have an environment",
-            fix="leave them out of the stage's domains; rejection-sampling and the stages of reinforcement learning play "
-            "episodes",
-            owner=context.job.use.rpartition("/")[0],
-        )
 
 
 def expect_models(context: StageContext, count: int) -> None:
