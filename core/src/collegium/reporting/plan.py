@@ -25,7 +25,12 @@ def describe_plan(plan: Plan, store: Store | None) -> dict[str, Any]:
         "seed": plan.recipe.seed,
         "executor": plan.executor.use,
         "domains": {
-            name: {"task": spec.task.use, "verifier": spec.verifier.use, "files": list(plan.data_digests[name])}
+            name: {
+                "task": spec.task.use,
+                "verifier": spec.verifier.use,
+                "environment": spec.environment.use if spec.environment else None,
+                "files": list(plan.data_digests[name]),
+            }
             for name, spec in plan.domains.items()
         },
         "stages": [_stage(stage, store, needs[stage.id]) for stage in plan.stages.values()],
@@ -90,9 +95,10 @@ def print_plan(described: dict[str, Any]) -> None:
     console.print(stages)
     _print_routes(console, described)
     _print_resources(console, described)
-    domains = _table("domains", "domain", "tasks", "verifier", "files")
+    domains = _table("domains", "domain", "tasks", "verifier", "environment", "files")
     for name, domain in described["domains"].items():
-        domains.add_row(name, domain["task"], domain["verifier"], ", ".join(domain["files"]) or "generated")
+        files = ", ".join(domain["files"]) or "generated"
+        domains.add_row(name, domain["task"], domain["verifier"], domain["environment"] or "-", files)
     console.print(domains)
     packages = _table("packages", "package", "version", "contract", "components")
     for package in described["packages"]:
