@@ -21,8 +21,10 @@ from collegium.training.language_model import LanguageModel
 from collegium.training.model_spec import ModelSpec
 from collegium.training.optimizer_config import OptimizerConfig
 from collegium.training.reference import Reference
+from collegium.training.scalar_head import ScalarHeadModel
 from collegium.training.trainer import Trainer
 
+SCALAR = ("model-tied", "model-gpt2")
 TOKENS = torch.tensor([[2, 3, 4, 5, 6], [7, 8, 9, 2, 3]])
 BLOCK = 1000
 """Bytes: most weights go out in several blocks, which do not divide them."""
@@ -85,6 +87,26 @@ def trained(policy: LanguageModel, folder: Path | None = None) -> dict[str, Any]
     return found
 
 
+def scored(policy: ScalarHeadModel, folder: Path) -> dict[str, Any]:
+    """Return what a model with a scalar head is before and after `Trainer` took it; save it as a stage does."""
+    before = {"has": policy.waiting is not None and policy.waiting.source is not None, "packs": policy.can_pack(8)}
+    with sent() as sizes:
+        Trainer(policy, OptimizerConfig(), 1)
+    own = dict(policy.model.named_parameters())
+    found = {
+        "before": before,
+        "sent": max(sizes),
+        "split": all(isinstance(weight.data, DTensor) for weight in own.values()),
+        "kept": sum(weight.to_local().numel() for weight in own.values()),
+        "weights": policy.state_dict(),
+        "states": policy.hidden_states(TOKENS, None).detach(),
+    }
+    if world().is_main:
+        policy.save(folder, found["weights"])
+    world().barrier()
+    return found
+
+
 def alone(path: Path) -> dict[str, Any]:
     """Let one rank use a model that nothing splits."""
     if world().is_main:
@@ -114,6 +136,11 @@ def main(folder: Path, size: int) -> None:
     found: dict[str, Any] = {name: read_only(path, "auto") for name, path in models.items()}
     found["trained"] = trained(LanguageModel.load(models["model-experts"]), folder / "saved-experts")
     found["scratch"] = trained(initialise(ModelSpec(**TOY_MODEL), 5))
+    for name in SCALAR:
+        new = ScalarHeadModel.from_checkpoint(models[name], head="new", seed=7)
+        found[f"new-{name}"] = scored(new, folder / f"scalar-{name}")
+        old = ScalarHeadModel.from_checkpoint(folder / f"scalar-{name}")
+        found[f"old-{name}"] = scored(old, folder / f"again-{name}")
     found["alone"] = alone(models["model-tied"])
     found["refreshed"] = refreshed(models["model-tied"], models["model-other"])
     torch.save(found, folder / f"rank-{world().rank}.pt")

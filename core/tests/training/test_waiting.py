@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from collegium.planning import memory
 from collegium.testing.stages import TOY_MODEL, toy_model
@@ -20,6 +20,7 @@ from collegium.training import waiting
 from collegium.training.initialise import initialise
 from collegium.training.language_model import LanguageModel
 from collegium.training.model_spec import ModelSpec
+from collegium.training.scalar_head import HEAD, ScalarHeadModel
 
 pytestmark = pytest.mark.slow
 
@@ -173,3 +174,38 @@ def test_a_split_reference_takes_the_policys_weights_and_those_of_a_checkpoint(f
         assert_whole(rank["refreshed"]["before"], start)
         assert_whole(rank["refreshed"]["after"], other)
         assert_whole(rank["refreshed"]["resumed"], other)
+
+
+@pytest.mark.parametrize("name", ["model-tied", "model-gpt2"])
+@pytest.mark.parametrize("made", ["new", "old"])
+def test_a_model_with_a_scalar_head_is_split_head_and_all(folder, ranks, name, made):
+    whole = ScalarHeadModel.from_checkpoint(folder / name, head="new", seed=7)
+    expected, count = whole.state_dict(), sum(weight.numel() for weight in whole.parameters())
+    for rank in ranks:
+        found = rank[f"{made}-{name}"]
+        assert found["split"]
+        assert found["weights"].keys() == expected.keys()
+        assert all(torch.equal(found["weights"][key], weight) for key, weight in expected.items())
+        assert found["before"]["packs"] == whole.can_pack(8)
+        torch.testing.assert_close(found["states"], whole.hidden_states(TOKENS, None), atol=1e-6, rtol=1e-6)
+    assert [rank[f"{made}-{name}"]["before"]["has"] for rank in ranks] == [True, False]
+    assert max(rank[f"{made}-{name}"]["sent"] for rank in ranks) <= BLOCK
+    assert sum(rank[f"{made}-{name}"]["kept"] for rank in ranks) == count
+    assert max(rank[f"{made}-{name}"]["kept"] for rank in ranks) < 0.55 * count
+
+
+@pytest.mark.parametrize("name", ["model-tied", "model-gpt2"])
+def test_what_a_split_scalar_head_leaves_is_a_sequence_classification_checkpoint(folder, ranks, name):
+    whole = ScalarHeadModel.from_checkpoint(folder / name, head="new", seed=7)
+    whole.save(folder / f"whole-{name}")
+    for left in ("scalar", "again"):
+        assert (folder / f"{left}-{name}" / "config.json").read_text() == (
+            folder / f"whole-{name}" / "config.json"
+        ).read_text()
+        saved, given = (load_file(folder / f"{each}-{name}" / "model.safetensors") for each in (left, "whole"))
+        assert saved.keys() == given.keys()
+        assert all(torch.equal(saved[key], weight) for key, weight in given.items())
+        model = AutoModelForSequenceClassification.from_pretrained(folder / f"{left}-{name}").eval()
+        with torch.no_grad():
+            states = whole.hidden_states(TOKENS, None)[:, -1]
+            torch.testing.assert_close(model(input_ids=TOKENS).logits, states @ given[HEAD].T, atol=1e-5, rtol=1e-5)

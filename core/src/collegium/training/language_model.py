@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -124,7 +124,7 @@ class LanguageModel:
         build: Callable[[], PreTrainedModel],
         tokenizer: PreTrainedTokenizerBase,
         vision: Vision | None = None,
-    ) -> LanguageModel:
+    ) -> Self:
         """Return a model whose weights wait.
 
         Args:
@@ -300,7 +300,7 @@ class LanguageModel:
         if self.waiting is not None:
             source = self.waiting.source
             return world().from_main(
-                source is not None and LanguageModel(source, self.tokenizer, self.vision)._keeps_apart
+                source is not None and type(self)(source, self.tokenizer, self.vision)._keeps_apart
             )
         was_training = self.model.training
         self.model.train(False)

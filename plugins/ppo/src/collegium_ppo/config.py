@@ -38,7 +38,6 @@ class PpoConfig(RolloutConfig):
     """Reinforcement learning with a value function."""
 
     accepts: ClassVar[frozenset[Edge]] = RolloutConfig.accepts | frozenset({"reference", "reward_models"})
-    loads_whole: ClassVar[bool] = True  # the value function
 
     reward: UseReward = Use(use=VERIFIERS)
     """What scores the rollouts; the score goes to the last token."""

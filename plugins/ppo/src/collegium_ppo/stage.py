@@ -35,15 +35,18 @@ class PpoStage(Stage):
         config: PpoConfig = self.config
         self._check(context)
         policy = LanguageModel.load(context.init_path, context.device)
-        value = self._value(context, policy)
         reference = self._reference(context, policy)
+        # One at a time: where ranks split them, each waits in the first rank's main memory for its trainer.
+        trainer = self._trainer(context, policy)
+        value = self._value(context, policy)
+        value_trainer = Trainer(value, config.model_copy(update={"lr": config.value_lr}), config.optimizer_steps)
+        if reference is not None:
+            self._check_tokenizer(context, policy, reference.model, f"the reference {reference.path!r}")
         sampler = context.build(config.sampler, "sampler")
         reward = context.build_reward(config.reward)
         rollouts = RolloutCollector(context, policy, config, sampler=sampler, reward=reward)
         controller = KlController(config.kl_coefficient, config.kl_target)
         experience = Experience(policy, value, reference, controller, config)
-        trainer = self._trainer(context, policy)
-        value_trainer = Trainer(value, config.model_copy(update={"lr": config.value_lr}), config.optimizer_steps)
         update = PpoUpdate(trainer, value_trainer, config)
 
         def step(number: int) -> dict[str, float]:
@@ -87,17 +90,10 @@ class PpoStage(Stage):
         return value
 
     def _reference(self, context: StageContext, policy: LanguageModel) -> Reference | None:
-        """Return what the KL penalty refers to: the model that the recipe names, else the start; None for no penalty.
-
-        Raises:
-            PolicyError: If it has another tokenizer than the policy.
-        """
+        """Return what the KL penalty refers to: the model that the recipe names, else the start; None for no penalty."""
         if not self.config.penalises_kl:
             return None
-        path = context.input("reference") or context.init_path
-        reference = Reference(path, policy)
-        self._check_tokenizer(context, policy, reference.model, f"the reference {path!r}")
-        return reference
+        return Reference(context.input("reference") or context.init_path, policy)
 
     def _check_tokenizer(self, context: StageContext, policy: LanguageModel, other: LanguageModel, what: str) -> None:
         difference = policy.identity.difference(other.identity)

@@ -29,7 +29,6 @@ class RewardModelConfig(OptimizerConfig):
 
     accepts: ClassVar[frozenset[Edge]] = frozenset({"data_from"})
     produces: ClassVar[Artifact] = "reward_model"
-    loads_whole: ClassVar[bool] = True
 
     steps: int = Field(default=200, ge=1)
     """Optimizer steps."""

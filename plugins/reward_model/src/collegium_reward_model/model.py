@@ -10,24 +10,19 @@ Shapes: ``B`` sequences, ``T`` tokens, ``D`` width.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from collegium import DataError, PolicyError
-from collegium.model_files import check_model_folder, is_local
-from collegium.training.language_model import LanguageModel
+from collegium.training.scalar_head import ScalarHeadModel
 from collegium.training.tokenizers import Prompt, encode_completion, encode_prompt, padding
 from collegium_reward_model.configs import OWNER
 
 STATISTICS_FILE = "reward_model.json"
-HEAD = "score.weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +44,7 @@ class Statistics:
     pairs: int
 
 
-class RewardModel(LanguageModel):
+class RewardModel(ScalarHeadModel):
     """A transformer body with a scalar head, and its tokenizer; `statistics` is there once it is trained."""
 
     statistics: Statistics | None = None
@@ -58,53 +53,36 @@ class RewardModel(LanguageModel):
     def start(cls, path: str, device: str | torch.device, seed: int) -> RewardModel:
         """Take a language model's body and give it a new head; a reward model keeps its own.
 
-        The head's weights are normal with variance ``1 / (D + 1)`` (arXiv 2009.01325).
-
         Raises:
             PolicyError: If the checkpoint is neither.
         """
-        loaded, missing = _load(path)
-        if missing - {HEAD}:
-            raise _no_reward_model(path, f"it lacks the weights {', '.join(sorted(missing - {HEAD})[:5])}")
-        if missing:
-            weight = loaded.head
-            generator = torch.Generator().manual_seed(seed)
-            with torch.no_grad():
-                weight.copy_(torch.randn(weight.shape, generator=generator) / (weight.shape[1] + 1) ** 0.5)
-        return loaded._on(device)
+        return cls.from_checkpoint(path, device, head="either", seed=seed)
 
     @classmethod
     def load(
         cls, path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | str = torch.float32
     ) -> RewardModel:
-        """Load a trained reward model.
+        """Load a trained reward model, whole: one rank alone scores with it.
 
         Raises:
             PolicyError: If the checkpoint has no trained scalar head, such as a language model's.
         """
-        loaded, missing = _load(str(path), dtype)
-        if missing:
-            raise _no_reward_model(str(path), f"it lacks the weights {', '.join(sorted(missing)[:5])}")
+        loaded = cls.from_checkpoint(path, device, dtype)
+        loaded.make_whole()
         loaded.model.requires_grad_(requires_grad=False)
         file = Path(path) / STATISTICS_FILE
         if file.is_file():
             loaded.statistics = Statistics(**json.loads(file.read_text(encoding="utf-8")))
-        return loaded._on(device)
+        return loaded
 
-    def _on(self, device: str | torch.device) -> RewardModel:
-        self.to(device)
-        return self
-
-    @property
-    def head(self) -> Tensor:
-        """The scalar head's weight, ``[1, D]``."""
-        weight: Tensor = self.model.get_parameter(HEAD)
-        return weight
-
-    @property
-    def head_bias(self) -> None:
-        """None: the head has no bias, as rewards matter up to a constant."""
-        return
+    @classmethod
+    def unusable(cls, path: str, found: str) -> PolicyError:
+        """Return the error of a checkpoint that is no reward model."""
+        return PolicyError(
+            f"{path!r} is no checkpoint with a trained scalar head: it {found}",
+            fix="give the artifact of a reward-model stage, or a sequence classification checkpoint with one label",
+            owner=OWNER,
+        )
 
     def encode(self, prompt: Prompt, completion: str, name: str, *, ended: bool = True) -> list[int]:
         """Return the tokens of a prompt and its completion; the reward is read on the last one.
@@ -167,40 +145,3 @@ class RewardModel(LanguageModel):
         if self.statistics is not None:
             text = json.dumps(asdict(self.statistics), indent=1) + "\n"
             (Path(path) / STATISTICS_FILE).write_text(text, encoding="utf-8")
-
-
-def _load(path: str, dtype: torch.dtype | str = torch.float32) -> tuple[RewardModel, set[str]]:
-    """Return the model, in evaluation mode, and the names of the weights that the checkpoint does not have."""
-    if is_local(path):
-        check_model_folder(path)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        with _without_report():
-            model, found = AutoModelForSequenceClassification.from_pretrained(
-                path, num_labels=1, dtype=dtype, pad_token_id=padding(tokenizer), output_loading_info=True
-            )
-    except Exception as error:
-        raise _no_reward_model(path, f"{type(error).__name__}: {error}") from error
-    if HEAD not in dict(model.named_parameters()) or "score.bias" in dict(model.named_parameters()):
-        raise _no_reward_model(path, f"{type(model).__name__} has no plain linear head named score")
-    model.eval()
-    return RewardModel(model, tokenizer), set(found["missing_keys"])
-
-
-@contextmanager
-def _without_report() -> Iterator[None]:
-    """Keep `transformers` from warning of the new head: it is asked for, or it is an error here."""
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(before)
-
-
-def _no_reward_model(path: str, found: str) -> PolicyError:
-    return PolicyError(
-        f"{path!r} is no checkpoint with a trained scalar head: {found}",
-        fix="give the artifact of a reward-model stage, or a sequence classification checkpoint with one label",
-        owner=OWNER,
-    )
