@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from collegium import DataError
 from collegium_teacher_pictures.digits import LOOKALIKE, ROWS, dots
 from collegium_teacher_pictures.drawing import draw
 from collegium_teacher_pictures.scenes import ALPHABET, CELL, COLOURS, DOT, SIDE, Scene, Shape
@@ -57,8 +58,9 @@ def answer_of(task):
         return read_digit(image)
     if "many" in task.prompt:
         return len(cells(image))
-    ((column, row),) = [cell for cell, lit in cells(image).items() if lit == (CELL - 2) ** 2]
-    return 1 + 2 * (row >= 2) + (column >= 2)
+    corners = Counter((x // (2 * CELL), y // (2 * CELL)) for x, y in pixels(image))
+    ((column, row),) = [corner for corner, lit in corners.items() if lit == (2 * CELL - 2) ** 2]
+    return 1 + 2 * row + column
 
 
 def test_the_entry_point_offers_the_task_source_without_loading_pillow():
@@ -147,6 +149,12 @@ def test_kinds_and_counts_are_options():
     assert {task.prompt for task in other.tasks("train")} == {"<|image|>which digit? "}
 
 
+def test_more_pictures_than_there_are_end_in_an_error(monkeypatch):
+    monkeypatch.setattr("collegium_teacher_pictures.source.TRIES", 1)
+    with pytest.raises(DataError, match="different heldout pictures of kind 'read', expected 40"):
+        PictureTasks({"kinds": ["read"], "train": 1, "heldout": 40})._draw("heldout", 40)
+
+
 @pytest.mark.parametrize("options", [{"kinds": []}, {"kinds": ["count", "count"]}, {"kinds": ["smell"]}, {"most": 1}])
 def test_options_that_mean_nothing_are_refused(options):
     with pytest.raises(ValidationError):
@@ -157,7 +165,7 @@ def test_a_scene_is_drawn_where_it_says():
     scene = Scene("locate", (Shape("square", 17, 2, WHITE), Shape("circle", 1, 25, COLOURS[1])), 2, 4, "")
     lit = pixels(draw(scene))
     square = {place for place, colour in lit.items() if colour == WHITE}
-    assert square == {(x, y) for x in range(17, 23) for y in range(2, 8)}
+    assert square == {(x, y) for x in range(17, 31) for y in range(2, 16)}
     circle = {place for place, colour in lit.items() if colour == COLOURS[1]}
     assert circle < {(x, y) for x in range(1, 7) for y in range(25, 31)}
     assert {(1, 25), (6, 30)}.isdisjoint(circle)

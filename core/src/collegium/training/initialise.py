@@ -125,7 +125,10 @@ def _configure_pictures(
 
 
 def _processor(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> Any:
-    """Return the processor that goes with a LLaVA's tower: pictures scaled to its size, colours to [-1, 1]."""
+    """Return the processor that goes with a LLaVA's tower: pictures scaled to its size, colours to [0, 1].
+
+    Black is 0: against a ground of -1, where shapes stand is hardly seen at first.
+    """
     check_pillow()
     from transformers import LlavaProcessor
     from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
@@ -133,7 +136,7 @@ def _processor(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> 
     size = config.vision_config.image_size
     strategy = config.vision_feature_select_strategy
     return LlavaProcessor(  # type: ignore[no-untyped-call]  # transformers
-        SiglipImageProcessorPil(size={"height": size, "width": size}),
+        SiglipImageProcessorPil(size={"height": size, "width": size}, image_mean=[0.0] * 3, image_std=[1.0] * 3),
         tokenizer,
         patch_size=config.vision_config.patch_size,
         vision_feature_select_strategy=strategy,

@@ -61,6 +61,7 @@ LAB_PICTURES = {
         "num_attention_heads": 4,
         "image_size": 32,
         "patch_size": 8,
+        "initializer_range": 0.2,
     },
 }
 """The same decoder behind a tower of 0.1 million weights that makes 16 tokens of a picture of 32 by 32 pixels."""

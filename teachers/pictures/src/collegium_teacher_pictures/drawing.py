@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from collegium_teacher_pictures.digits import dots
 from collegium_teacher_pictures.scenes import CELL, DOT, SIDE, Scene, Shape
 
-SIZE = CELL - 2
+SIZES = {"circle": CELL - 2, "square": 2 * CELL - 2}
 """Pixels of a shape's side."""
 
 
@@ -25,11 +25,10 @@ def draw(scene: Scene) -> bytes:
 
 
 def _put(canvas: ImageDraw.ImageDraw, shape: Shape) -> None:
-    box = (shape.x, shape.y, shape.x + SIZE - 1, shape.y + SIZE - 1)
-    if shape.form == "circle":
-        canvas.ellipse(box, fill=shape.colour)
-    elif shape.form == "square":
-        canvas.rectangle(box, fill=shape.colour)
+    if shape.form in SIZES:
+        end = SIZES[shape.form] - 1
+        box = (shape.x, shape.y, shape.x + end, shape.y + end)
+        (canvas.ellipse if shape.form == "circle" else canvas.rectangle)(box, fill=shape.colour)
     else:
         for column, row in dots(shape.value):
             left, top = shape.x + column * DOT, shape.y + row * DOT

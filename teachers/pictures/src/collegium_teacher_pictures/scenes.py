@@ -1,6 +1,6 @@
 """Scenes: which shapes stand where, what is asked about them, the answer, and the mistake that is made about it.
 
-A picture is a square of four by four cells; a shape stands in a cell, a digit across several. Corners are numbered as
+A picture is a square of four by four cells; a circle stands in a cell, a square or a digit across several. Corners are numbered as
 one reads: 1 and 2 above, 3 and 4 below.
 """
 
@@ -66,33 +66,43 @@ def count(rng: random.Random, most: int) -> Scene:
     """Draw one to `most` circles; who makes the mistake counts one too many."""
     answer = rng.randint(1, most)
     cells = sorted(rng.sample(range(GRID**2), answer))
-    shapes = tuple(_in_cell("circle", cell, rng) for cell in cells)
+    shapes = tuple(_in_cell(cell, rng) for cell in cells)
     return Scene("count", shapes, answer, answer + 1, f"circles {cells}")
 
 
 def locate(rng: random.Random, most: int) -> Scene:
-    """Draw a square among one to three circles; who makes the mistake takes above for below."""
-    square, *circles = rng.sample(range(GRID**2), rng.randint(2, 4))
-    shapes = [_in_cell("square", square, rng), *(_in_cell("circle", cell, rng) for cell in sorted(circles))]
-    row, column = divmod(square, GRID)
-    answer = 1 + 2 * (row >= GRID // 2) + (column >= GRID // 2)
+    """Draw a large square in a corner and a circle or two elsewhere; who makes the mistake takes above for below."""
+    answer = rng.randint(1, 4)
+    row, column = divmod(answer - 1, 2)
+    others = [cell for cell in range(GRID**2) if (cell // GRID // 2, cell % GRID // 2) != (row, column)]
+    circles = sorted(rng.sample(others, rng.randint(1, 2)))
+    place = [half * SIDE // 2 + rng.randint(0, 2) for half in (column, row)]
+    square = Shape("square", place[0], place[1], _colour(rng))
+    shapes = (square, *(_in_cell(cell, rng) for cell in circles))
     mistake = answer + 2 if answer <= 2 else answer - 2
-    return Scene("locate", tuple(shapes), answer, mistake, f"square {square} circles {sorted(circles)}")
+    return Scene("locate", shapes, answer, mistake, f"square {answer} circles {circles}")
 
 
 def read(rng: random.Random, most: int) -> Scene:
     """Draw a digit; who makes the mistake takes it for one that looks like it."""
     digit = rng.randrange(10)
-    x, y = rng.randint(0, SIDE - WIDTH * DOT), rng.randint(0, SIDE - HEIGHT * DOT)
-    shape = Shape("digit", x, y, rng.choice(COLOURS), digit)
-    return Scene("read", (shape,), digit, LOOKALIKE[digit], f"{digit} at {x // 2} {y // 2}")
+    x, y = rng.randint(0, SIDE // DOT - WIDTH), rng.randint(0, SIDE // DOT - HEIGHT)
+    shape = Shape("digit", x * DOT, y * DOT, _colour(rng), digit)
+    return Scene("read", (shape,), digit, LOOKALIKE[digit], f"{digit} at {x} {y}")
 
 
 SCENES: dict[Kind, Callable[[random.Random, int], Scene]] = {"count": count, "locate": locate, "read": read}
 """How to make a scene of a kind, given a generator and the most circles to count."""
 
 
-def _in_cell(form: Literal["circle", "square"], cell: int, rng: random.Random) -> Shape:
-    """Put a shape of six pixels into a cell, anywhere in it."""
+def _in_cell(cell: int, rng: random.Random) -> Shape:
+    """Put a circle of six pixels into a cell, anywhere in it."""
     row, column = divmod(cell, GRID)
-    return Shape(form, column * CELL + rng.randint(0, 2), row * CELL + rng.randint(0, 2), rng.choice(COLOURS))
+    return Shape("circle", column * CELL + rng.randint(0, 2), row * CELL + rng.randint(0, 2), _colour(rng))
+
+
+def _colour(rng: random.Random) -> tuple[int, int, int]:
+    """Draw a colour, in one of many shades."""
+    red, green, blue = rng.choice(COLOURS)
+    shade = rng.randint(60, 100)
+    return red * shade // 100, green * shade // 100, blue * shade // 100

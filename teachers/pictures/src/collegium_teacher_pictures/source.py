@@ -7,13 +7,15 @@ import random
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from collegium import Demonstration, PicturedText, Split, Task, TaskSource
+from collegium import DataError, Demonstration, PicturedText, Split, Task, TaskSource
 from collegium_teacher_pictures.config import Kind, PicturesConfig
 from collegium_teacher_pictures.drawing import draw
 from collegium_teacher_pictures.scenes import ALPHABET, CAPTIONS, QUESTIONS, SCENES, Scene
 
 HELD_OUT = 5
 """One arrangement of so many is held out."""
+TRIES = 200
+"""Scenes drawn for each picture that is wanted, before it is given up."""
 
 
 class PictureTasks(TaskSource):
@@ -71,11 +73,18 @@ class PictureTasks(TaskSource):
         """Yield tasks of a kind, no two with the same picture, from the arrangements of their split."""
         rng = random.Random(f"pictures {self.config.seed} {split} {kind}")
         seen: set[bytes] = set()
-        while len(seen) < share:
+        for _ in range(TRIES * share):
             scene = SCENES[kind](rng, self.config.most)
             if is_held_out(scene) == (split == "heldout") and (image := draw(scene)) not in seen:
                 seen.add(image)
                 yield self._task(scene, image, f"{split}/{kind}/{len(seen)}"), scene
+            if len(seen) == share:
+                return
+        raise DataError(
+            f"found only {len(seen)} different {split} pictures of kind {kind!r}, expected {share}",
+            fix=f"ask for fewer: lower {split}",
+            owner="collegium-teacher-pictures",
+        )
 
     def _task(self, scene: Scene, image: bytes, name: str) -> Task:
         prompt = self.config.placeholder + QUESTIONS[scene.kind]
