@@ -1,7 +1,7 @@
 """A model from scratch: a `transformers` architecture by its name, sizes, and a tokenizer.
 
-Pictures: LLaVA (arXiv 2304.08485; a tower, a projector of two layers, a decoder) behind SigLIP's tower (arXiv 2303.15343)
-or CLIP's.
+Pictures: LLaVA (arXiv 2304.08485; a tower, a projector of two layers, a decoder) behind the tower of CLIP (arXiv
+2103.00020) or SigLIP (arXiv 2303.15343).
 """
 
 from __future__ import annotations

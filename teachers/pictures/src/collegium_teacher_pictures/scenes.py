@@ -1,13 +1,12 @@
 """Scenes: which shapes stand where, what is asked about them, the answer, and the mistake that is made about it.
 
-A picture is a square of four by four cells; a circle stands in a cell, a square or a digit across several. Corners are numbered as
-one reads: 1 and 2 above, 3 and 4 below.
+A picture is a square of four by four cells; a circle stands in a cell, a square or a digit across several. Corners are
+numbered as one reads: 1 and 2 above, 3 and 4 below.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,7 +69,7 @@ def count(rng: random.Random, most: int) -> Scene:
     return Scene("count", shapes, answer, answer + 1, f"circles {cells}")
 
 
-def locate(rng: random.Random, most: int) -> Scene:
+def locate(rng: random.Random) -> Scene:
     """Draw a large square in a corner and a circle or two elsewhere; who makes the mistake takes above for below."""
     answer = rng.randint(1, 4)
     row, column = divmod(answer - 1, 2)
@@ -83,7 +82,7 @@ def locate(rng: random.Random, most: int) -> Scene:
     return Scene("locate", shapes, answer, mistake, f"square {answer} circles {circles}")
 
 
-def read(rng: random.Random, most: int) -> Scene:
+def read(rng: random.Random) -> Scene:
     """Draw a digit; who makes the mistake takes it for one that looks like it."""
     digit = rng.randrange(10)
     x, y = rng.randint(0, SIDE // DOT - WIDTH), rng.randint(0, SIDE // DOT - HEIGHT)
@@ -91,8 +90,11 @@ def read(rng: random.Random, most: int) -> Scene:
     return Scene("read", (shape,), digit, LOOKALIKE[digit], f"{digit} at {x} {y}")
 
 
-SCENES: dict[Kind, Callable[[random.Random, int], Scene]] = {"count": count, "locate": locate, "read": read}
-"""How to make a scene of a kind, given a generator and the most circles to count."""
+def scene_of(kind: Kind, rng: random.Random, most: int) -> Scene:
+    """Draw a scene of a kind, with at most `most` circles to count."""
+    if kind == "count":
+        return count(rng, most)
+    return locate(rng) if kind == "locate" else read(rng)
 
 
 def _in_cell(cell: int, rng: random.Random) -> Shape:

@@ -10,7 +10,7 @@ from functools import cached_property
 from collegium import DataError, Demonstration, PicturedText, Split, Task, TaskSource
 from collegium_teacher_pictures.config import Kind, PicturesConfig
 from collegium_teacher_pictures.drawing import draw
-from collegium_teacher_pictures.scenes import ALPHABET, CAPTIONS, QUESTIONS, SCENES, Scene
+from collegium_teacher_pictures.scenes import ALPHABET, CAPTIONS, QUESTIONS, Scene, scene_of
 
 HELD_OUT = 5
 """One arrangement of so many is held out."""
@@ -74,7 +74,7 @@ class PictureTasks(TaskSource):
         rng = random.Random(f"pictures {self.config.seed} {split} {kind}")
         seen: set[bytes] = set()
         for _ in range(TRIES * share):
-            scene = SCENES[kind](rng, self.config.most)
+            scene = scene_of(kind, rng, self.config.most)
             if is_held_out(scene) == (split == "heldout") and (image := draw(scene)) not in seen:
                 seen.add(image)
                 yield self._task(scene, image, f"{split}/{kind}/{len(seen)}"), scene
