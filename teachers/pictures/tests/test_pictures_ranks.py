@@ -25,7 +25,7 @@ VISION = {
 SPEC = ModelSpec(
     architecture="llava",
     sizes={"text_config": {"model_type": "llama", **TOY_MODEL["sizes"]}, "vision_config": VISION},
-    tokenizer={"characters": " ?0123456789acdefghimnorstwy#~=b"},
+    tokenizer={"characters": " ?0123456789acdefghilmnorstwy#~=b"},
 )
 # Micro-batches of like length: those of short rows have text alone.
 SFT = {"steps": 4, "batch": 9, "micro_batch": 2, "row_tokens": 48, "lr": 1e-3, "layout": "length-grouped"}

@@ -22,7 +22,7 @@ MODEL = {
             "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 32, "patch_size": 16,
         },
     },
-    "tokenizer": {"characters": " ?0123456789acdefghimnorstwy#~=b"},
+    "tokenizer": {"characters": " ?0123456789acdefghilmnorstwy#~=b"},
 }  # fmt: skip
 PRETRAIN = {"steps": 9, "batch": 12, "micro_batch": 5, "row_tokens": 48, "lr": 3e-3, "model": MODEL}
 GRPO = {
