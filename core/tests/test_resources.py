@@ -30,6 +30,8 @@ def register_stages():
         component("roll", "acme_train.none:X", "Rollouts.", config="acme_train.configs:RollConfig"),
         component("step", "acme_train.none:X", "Steps.", config="acme_train.configs:StepConfig"),
         component("valued", "acme_train.none:X", "With a model of its own.", config="acme_train.configs:ValuedConfig"),
+        component("actor", "acme_train.none:X", "Two models.", config="acme_train.configs:ActorConfig"),
+        component("rm", "acme_train.none:X", "A reward model.", config="acme_train.configs:RmConfig"),
         component("odd", "acme_train.none:X", "Neither.", config="acme_train.configs:OddConfig"),
     ]
 
@@ -47,12 +49,19 @@ def register_teachers():
             component("near", "acme_train.none:X", "Unheard of.", config="acme_train.configs:StrangeConfig")]
 
 @hookimpl
+def register_rewards():
+    return [component("scored", "acme_train.none:X", "With models.", config="acme_train.configs:ScoredConfig"),
+            component("mixed", "acme_train.none:X", "Of others.", config="acme_train.configs:MixedConfig"),
+            component("folder", "acme_train.none:X", "A folder.", config="acme_train.configs:FolderConfig")]
+
+@hookimpl
 def register_losses():
     return [component("whole", "acme_train.none:X", "Over the vocabulary.", config="acme_train.configs:WholeConfig"),
             component("held", "acme_train.none:X", "With a reference.", config="acme_train.configs:HeldConfig")]
 """
 CONFIGS = """
-from collegium import Config, StageConfig, Use, UseLoss, UseRouter
+from collegium import Config, StageConfig, Use, UseLoss, UseReward, UseRouter
+from collegium.kinds.reward import RewardConfig
 from collegium.training.model_spec import ModelSpec
 from collegium.training.optimizer_config import OptimizerConfig
 from collegium.training.rollout_config import RolloutConfig
@@ -82,6 +91,33 @@ class StepConfig(OptimizerConfig):
 
 class ValuedConfig(OptimizerConfig):
     loads_whole: ClassVar = True
+
+class RmConfig(OptimizerConfig):
+    produces: ClassVar = "reward_model"
+
+class ActorConfig(RolloutConfig):
+    accepts: ClassVar = frozenset({"reference", "reward_models"})
+    adapter: Adapter | None = None
+    reward: UseReward = Use(use="collegium/domain-verifier")
+
+    def trains_beside(self, inputs):
+        return inputs.get("reward_models", inputs["init_from"])[:1]
+
+class ScoredConfig(RewardConfig):
+    models: list[str] = []
+    count: int = 1
+    offload: str = "none"
+
+    def models_needed(self):
+        return 0 if self.models else self.count
+
+class MixedConfig(RewardConfig):
+    parts: list[UseReward]
+
+class FolderConfig(Config):
+    path: str
+    dtype: str = "auto"
+    device: str = "auto"
 
 class OddConfig(StageConfig):
     pass
@@ -313,6 +349,73 @@ def test_an_engine_elsewhere_takes_nothing_and_a_strange_one_is_unknown(plan):
     assert strange.bytes["kv_cache"] is None
     assert "what the engine acme-train/strange holds" in strange.unknown["kv_cache"]
     assert strange.total is not None
+
+
+ACTOR = """  rm: {use: rm, init_from: sized}
+  actor: {use: actor, init_from: sft, prompts: 4, group: 2, micro_batch: 2, sampling: {max_tokens: 16}%s}
+"""
+
+
+def test_a_model_that_is_trained_beside_keeps_its_own_weights_and_optimizer(plan):
+    rl, actor = (needs := plan(extra=ACTOR % ""))["rl"], needs["actor"]
+    assert actor.bytes["beside"] == 12 * 1272
+    assert actor.bytes["loading"] == 2 * 4 * 1272
+    for name in ("weights", "gradients", "activations", "logits", "optimizer"):  # the two are updated in turn
+        assert actor.bytes[name] == rl.bytes[name]
+    assert actor.phase("update") == rl.phase("update") + 12 * 1272
+    split = plan(*SPLIT, extra=ACTOR % "")["actor"]
+    assert split.bytes["beside"] == 12 * 1272 / 8
+    assert split.bytes["loading"] == 2 * 1272 * 4 / 8 + 1272 * 4
+    assert split.bytes["scoring"] == (2 * ENDS + 2 * LAYER) * 4
+    assert split.host_first == {"loading": 1272 * 4, "checkpoint": 2 * 1272 * 12}  # one after the other
+    replicated = plan("launch.strategy=ddp", "launch.processes=2", extra=ACTOR % "")["actor"]
+    assert replicated.bytes["beside"] == 16 * 1272
+    adapter = plan(*SPLIT, extra=ACTOR % ", adapter: {rank: 2}")["actor"]
+    assert adapter.bytes["loading"] == 2 * 4 * 1272
+
+
+def test_a_larger_model_that_is_trained_beside_decides_what_the_update_holds(plan):
+    wide = "models.sized.shape.intermediate=64"
+    actor = plan(wide, extra=ACTOR % ", reward_models: rm")["actor"]
+    larger = SMALL.model_copy(update={"intermediate": 64, "context": 32})
+    assert actor.bytes["gradients"] == 4 * larger.count
+    assert actor.bytes["activations"] == memory.activations(larger, 2, 32, "float32", padded=True)
+    unknown = plan("stages.rm.init_from=hub", extra=ACTOR % ", reward_models: rm")["actor"]
+    assert "give models.hub.shape" in unknown.unknown["beside"]
+    assert unknown.total is not None
+
+
+@pytest.mark.parametrize("launch", [(), SPLIT])
+def test_reward_models_are_whole_on_the_first_ranks_device_all_the_time(plan, launch):
+    scored = ", reward_models: rm, reward: scored"
+    actor = plan(*launch, extra=ACTOR % scored)["actor"]
+    assert actor.bytes["reward_models"] == 4 * 1272
+    assert all("reward_models" in actor.parts_of(phase) for phase in ("generate", "judge", "score", "update"))
+    assert plan(*launch, extra=ACTOR % ", reward_models: rm")["actor"].bytes["reward_models"] == 0
+    two = ", reward_models: [rm, rl], reward: {use: mixed, parts: [{use: scored, count: 2}, domain-verifier]}"
+    with_parts = plan(*launch, extra=ACTOR % two)["actor"]
+    assert with_parts.bytes["reward_models"] == 2 * 4 * 1272
+    named = ", reward: {use: scored, models: [acme/model-1b]}"
+    assert plan(*launch, extra=ACTOR % named)["actor"].bytes["reward_models"] == 4 * 1272
+    hub = plan(*launch, extra=ACTOR % ", reward: {use: scored, models: [acme/model-7b]}")["actor"]
+    assert "give models.NAME.shape" in hub.unknown["reward_models"]
+
+
+def test_reward_models_that_wait_in_main_memory_have_one_layer_on_the_device_while_they_judge(plan):
+    scored = ", reward_models: rm, reward: {use: scored, offload: cpu}"
+    actor = plan(extra=ACTOR % scored)["actor"]
+    assert actor.bytes["reward_models"] == 2 * 8 * 4  # the final norm and the head
+    assert actor.bytes["judging"] == LAYER * 4
+    assert "judging" not in actor.parts_of("update")
+    assert actor.host_first == {"reward_models": 4 * 1272}
+
+
+def test_a_reward_source_with_a_folder_has_its_checkpoints_precision(plan):
+    folder = ", reward: {use: folder, path: acme/model-1b%s}"
+    assert plan(extra=ACTOR % (folder % ""))["actor"].bytes["reward_models"] == 2 * 1272
+    assert plan(extra=ACTOR % (folder % ", dtype: float32"))["actor"].bytes["reward_models"] == 4 * 1272
+    away = plan(extra=ACTOR % (folder % ", device: cpu"))["actor"]
+    assert (away.bytes["reward_models"], away.host_first) == (0, {"reward_models": 2 * 1272})
 
 
 STUDENT = "  student: {use: roll, init_from: sft, router: by-label, prompts: 4, group: 2, sampling: {max_tokens: 16}, teachers: {math: %s}%s}\n"

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification
 from collegium.job import StageJob
 from collegium.launch_config import LaunchConfig
 from collegium.testing.ranks import run_toy_ranks
-from collegium.testing.stages import journal_of, run_toy, toy_job, toy_model
+from collegium.testing.stages import journal_of, run_toy, toy_domain, toy_job, toy_model
 from collegium_reward_model.model import STATISTICS_FILE, RewardModel
 
 pytestmark = pytest.mark.slow
@@ -88,3 +88,19 @@ def test_a_trained_reward_model_goes_on_with_its_own_head(tmp_path, alone, data)
     one, two = (stage_job(tmp_path / name / "rm", model_of(alone), data, steps=1) for name in ("one", "two"))
     assert run_toy(one).status == "completed"
     assert_same(on_two_ranks(two, "fsdp2"), one)
+
+
+@pytest.mark.parametrize("offload", ["none", "cpu"])
+def test_where_models_are_split_the_first_rank_scores_with_a_whole_one(tmp_path, base, alone, offload):
+    options = {"steps": 2, "prompts": 4, "group": 4, "lr": 1e-3, "sampling": {"max_tokens": 6},
+               "reward": {"use": "collegium-reward-model/reward-model", "offload": offload}}  # fmt: skip
+    inputs = {"init_from": base, "reward_models": model_of(alone)}
+    one, two = (
+        toy_job("collegium-grpo/grpo", options, tmp_path / name / "rl", domains=[toy_domain("copy")], inputs=inputs)
+        for name in ("one", "two")
+    )
+    outcome = run_toy(one)
+    assert outcome.status == "completed", outcome.problem
+    on_two_ranks(two, "fsdp2")
+    for mine, theirs in zip(journal_of(one), journal_of(two), strict=True):
+        assert theirs == pytest.approx(mine, rel=2e-3, abs=2e-4)

@@ -10,7 +10,10 @@ from pydantic import ValidationError
 
 from collegium import Completion, ConfigError, Error, PolicyError, RewardContext, Sample, Score, Task
 from collegium.job import InputArtifact
+from collegium.launch_config import LaunchConfig
 from collegium.testing.stages import journal_of, run_toy, toy_domain, toy_job, toy_model
+from collegium.training import distributed
+from collegium.training.distributed import World
 from collegium_reward_model.configs import RewardModelRewardConfig
 from collegium_reward_model.model import RewardModel, Statistics
 from collegium_reward_model.reward import RewardModelReward, gated_logits
@@ -93,6 +96,26 @@ def test_two_models_are_gated(folder, output):
         "whitened": (logits - logits.mean()) / logits.std(correction=0),
     }[output]
     torch.testing.assert_close(values(reward, batch), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_layers_that_wait_in_main_memory_score_the_same(folder):
+    models = [folder / "helpful", folder / "safe"]
+    here, waiting = source(models, combine="gated"), source(models, combine="gated", offload="cpu")
+    expected = values(here)
+    assert torch.equal(values(waiting), expected)
+    assert torch.equal(values(waiting), expected)  # a second time, too
+    for model in waiting._models:
+        away = {name for name, weight in model.model.named_parameters() if weight.is_meta}
+        stays = {name for name, _ in model.model.named_parameters()} - away
+        assert stays == {"model.norm.weight", "score.weight"}
+
+
+def test_of_several_ranks_the_first_alone_loads_models_until_another_is_asked(folder, monkeypatch):
+    expected = values(source([folder / "helpful"]))
+    monkeypatch.setattr(distributed, "_world", World(rank=1, size=2, launch=LaunchConfig(strategy="ddp", processes=2)))
+    reward = source([folder / "helpful"])
+    assert reward._models == ()
+    assert torch.equal(values(reward), expected)
 
 
 def test_a_completion_that_was_cut_is_read_without_an_end(folder):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from collegium.component import Config, Configurable
@@ -44,6 +44,15 @@ class StageConfig(Config):
     def judges(self) -> bool:
         """Whether the stage asks verifiers or rewards; if not, a changed verifier does not change its artifact."""
         return True
+
+    def trains_beside(self, inputs: Mapping[Edge, Sequence[str]]) -> Sequence[str]:
+        """Return where the models come from that the stage trains beside the one of `init_from`, such as a value
+        function.
+
+        Args:
+            inputs: Edge to the stages and models that it names.
+        """
+        return ()
 
     def launch_problem(self, launch: LaunchConfig) -> str | None:
         """Say what was found and expected where these options cannot be launched so; None if they can."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from collegium.component import Use
@@ -11,6 +11,7 @@ from collegium.planning import memory
 from collegium.planning.engines import NO_ENGINE, engine_memory
 from collegium.planning.memory import GIB, WIDTH
 from collegium.planning.resources import StageResources, launcher_of
+from collegium.planning.rewards import reward_memory
 from collegium.planning.shapes import Shapes, Unknown
 from collegium.planning.workload import Workload, workload_of
 from collegium.recipe.shape import ModelShape
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 CHUNK = 1024
 """Tokens whose logits log-probs hold at once: `collegium.training.logprobs.CHUNK`."""
-STATES = ("weights", "working", "gradients", "optimizer", "buckets")
-"""What training holds on a device, by the fields of `memory.States`."""
+KEPT = ("weights", "optimizer", "buckets")
+IN_TURN = ("working", "gradients")
+"""What training holds on a device, by the fields of `memory.States`: all the time, and while a model is updated."""
 Part = int | Unknown
 """Bytes, or why they are unknown."""
 
@@ -69,20 +71,27 @@ class Estimator:
         """Estimate a stage with gradient steps whose model is known."""
         work = workload_of(stage, config, shape)
         launch = stage.node.launch
-        parts: dict[str, Part] = {"loading": _loading(stage, config, shape)}
-        states = memory.states(shape, stage.node.launch, config.precision, _trained_weights(config, shape))
-        parts |= {name: getattr(states, name) for name in STATES}
-        parts |= self._passes(stage, config, shape, work)
+        beside = self._beside(stage, config)
+        shapes = [shape, *(each for each in beside if isinstance(each, ModelShape))]
+        parts: dict[str, Part] = {"loading": _loading(stage, config, shapes)}
+        every = [memory.states(each, launch, config.precision, _trained_weights(config, each)) for each in shapes]
+        parts |= {name: getattr(every[0], name) for name in KEPT}
+        parts |= {name: max(getattr(each, name) for each in every) for name in IN_TURN}
+        parts["beside"] = next((each for each in beside if isinstance(each, Unknown)), sum(map(_kept, every[1:])))
+        parts |= self._passes(stage, config, shapes, work)
         parts |= self._teachers(stage, config, shape, work)
         whole = shape.count * 4
         parts["reference"] = memory.share(whole, _ways(launch)) if _reads_reference(stage) else 0
-        parts["scoring"] = self._scoring(stage, config, shape)
+        rewards = reward_memory(stage, self.shapes)
+        parts["reward_models"] = rewards if isinstance(rewards, Unknown) else rewards.kept
+        parts["judging"] = 0 if isinstance(rewards, Unknown) else rewards.judging
+        parts["scoring"] = self._scoring(stage, config, shapes)
         parts["ahead"] = shape.count * 4 if _staleness(config) else 0
         engine = engine_memory(stage, config, shape) if isinstance(config, RolloutConfig) else NO_ENGINE
         parts |= {"engine_weights": engine.weights, "kv_cache": engine.cache}
         parts |= {"sampling": engine.sampling, "syncing": engine.syncing}
         waiting = parts.pop("host")
-        host = states.host + _waiting_weights(config, shape)
+        host = sum(each.host for each in every) + _waiting_weights(config, shape)
         return StageResources(
             **known,
             model=self._name(stage),
@@ -92,7 +101,7 @@ class Estimator:
             bytes={name: None if isinstance(part, Unknown) else part for name, part in parts.items()},
             engine_keeps=engine.keeps,
             host=None if isinstance(waiting, Unknown) else host + waiting,
-            host_first=self._first(stage, config, shape),
+            host_first=self._first(stage, config, shapes, 0 if isinstance(rewards, Unknown) else rewards.host),
             unknown={name: part.reason for name, part in parts.items() if isinstance(part, Unknown)},
         )
 
@@ -103,23 +112,31 @@ class Estimator:
             name = found[0]
         return name
 
+    def _beside(self, stage: PlannedStage, config: OptimizerConfig) -> list[ModelShape | Unknown]:
+        """Return the models that are trained beside the stage's own, in turn with it."""
+        return [self.shapes.of(name) for name in config.trains_beside(stage.node.inputs)]
+
     # The passes
 
     def _passes(
-        self, stage: PlannedStage, config: OptimizerConfig, shape: ModelShape, work: Workload | Unknown
+        self, stage: PlannedStage, config: OptimizerConfig, shapes: Sequence[ModelShape], work: Workload | Unknown
     ) -> dict[str, Part]:
-        """Return activations and logits of the update."""
+        """Return activations of the update, of the model with most, and its logits, which the first one alone has."""
         if isinstance(work, Unknown):
             return {"activations": work, "logits": work}
-        if shape.active_intermediate is None:
+        logits = self._logits(stage, shapes[0], work)
+        if any(shape.active_intermediate is None for shape in shapes):
             why = Unknown("of its experts, a token meets a number that is not given: give active_parameters")
-            return {"activations": why, "logits": self._logits(stage, shape, work)}
+            return {"activations": why, "logits": logits}
         launch = stage.node.launch
-        activations = memory.activations(
-            shape, work.rows, work.length, memory.mode_of(launch, config.precision),
-            padded=work.padded, checkpointing=launch.gradient_checkpointing,
+        activations = max(
+            memory.activations(
+                shape, work.rows, work.length, memory.mode_of(launch, config.precision),
+                padded=work.padded, checkpointing=launch.gradient_checkpointing,
+            )
+            for shape in shapes
         )  # fmt: skip
-        return {"activations": activations, "logits": self._logits(stage, shape, work)}
+        return {"activations": activations, "logits": logits}
 
     def _logits(self, stage: PlannedStage, shape: ModelShape, work: Workload) -> int:
         chunk = _loss_chunk(stage)
@@ -161,31 +178,38 @@ class Estimator:
 
     # Split weights
 
-    def _scoring(self, stage: PlannedStage, config: OptimizerConfig, shape: ModelShape) -> int:
-        """Return what scoring puts together of split weights: two layers at a time; the policy's ends stay."""
+    def _scoring(self, stage: PlannedStage, config: OptimizerConfig, shapes: Sequence[ModelShape]) -> int:
+        """Return what scoring puts together of split weights: two layers at a time; the trained models' ends stay."""
         launch = stage.node.launch
         if not launch.shards_weights:
             return 0
         narrow = memory.mode_of(launch, config.precision) == "low"
-        ends, layers = memory.reading(shape, 2 if narrow else 4)
-        passes = [layers]
+        read = [memory.reading(shape, 2 if narrow else 4) for shape in shapes]
+        passes = [layers for _, layers in read]
         if _ways(launch) > 1 and _reads_reference(stage):
-            passes.append(sum(memory.reading(shape, 4)))
+            passes.append(sum(memory.reading(shapes[0], 4)))
         if _teachers_ways(stage, config) > 1:
             passes += [sum(memory.reading(each, WIDTH[each.dtype])) for each in self._local_teachers(stage)]
-        return ends + max(passes)
+        return sum(ends for ends, _ in read) + max(passes)
 
-    def _first(self, stage: PlannedStage, config: OptimizerConfig, shape: ModelShape) -> dict[str, int]:
-        """Return what the first rank alone has whole in main memory: what it loads, and a checkpoint of all weights."""
-        launch = stage.node.launch
-        if not launch.shards_weights:
-            return {}
-        trained = _trained_weights(config, shape)
+    def _first(
+        self, stage: PlannedStage, config: OptimizerConfig, shapes: Sequence[ModelShape], rewards: int
+    ) -> dict[str, int]:
+        """Return what the first rank alone has whole in main memory: what it loads, and a checkpoint of all weights.
+
+        Models are loaded and split one after the other; reward models that wait there for their turn stay.
+        """
+        needs = {"reward_models": rewards} if rewards else {}
+        if not stage.node.launch.shards_weights:
+            return needs
+        trained = [_trained_weights(config, shape) for shape in shapes]
         # Weights and both moments of all that is trained.
-        needs = {"checkpoint": 12 * (shape.count if trained is None else trained)}
+        counts = [shape.count if some is None else some for shape, some in zip(shapes, trained, strict=True)]
+        needs["checkpoint"] = 12 * sum(counts)
         if _waits(stage, config):
             teachers = self._local_teachers(stage) if _teachers_ways(stage, config) > 1 else []
-            needs["loading"] = max(4 * shape.count, *(each.count * WIDTH[each.dtype] for each in teachers), 0)
+            loaded = [4 * shape.count for shape in shapes] + [each.count * WIDTH[each.dtype] for each in teachers]
+            needs["loading"] = max(loaded)
         return needs
 
     def _teacher(self, stage: PlannedStage, name: str) -> ModelShape | int | Unknown:
@@ -211,13 +235,17 @@ def _waits(stage: PlannedStage, config: OptimizerConfig) -> bool:
     return stage.node.launch.strategy == "fsdp2" and not whole
 
 
-def _loading(stage: PlannedStage, config: OptimizerConfig, shape: ModelShape) -> int:
-    """Return what loading takes on each device: the whole model, or a rank's share and what is on its way to others."""
-    whole, launch = 4 * shape.count, stage.node.launch
+def _kept(states: memory.States) -> int:
+    return sum(getattr(states, name) for name in KEPT)
+
+
+def _loading(stage: PlannedStage, config: OptimizerConfig, shapes: Sequence[ModelShape]) -> int:
+    """Return what loading takes on each device: whole models, or a rank's share and what is on its way to others."""
+    launch = stage.node.launch
     if not _waits(stage, config):
-        return whole
-    kept = memory.share(whole, launch.ranks) if launch.offload == "none" else 0
-    return kept + min(memory.LOADING_BLOCK, whole)
+        return sum(4 * shape.count for shape in shapes)
+    kept = sum(memory.share(4 * shape.count, launch.ranks) for shape in shapes) if launch.offload == "none" else 0
+    return kept + min(memory.LOADING_BLOCK, max(4 * shape.count for shape in shapes))
 
 
 def _ways(launch: LaunchConfig) -> int:

@@ -8,18 +8,20 @@ from dataclasses import dataclass, field
 from collegium.launch_config import LaunchConfig
 from collegium.planning.memory import size
 
-ALWAYS = ("weights", "optimizer", "buckets", "reference", "ahead")
+ALWAYS = ("weights", "optimizer", "buckets", "beside", "reference", "reward_models", "ahead")
 """What every phase after loading holds."""
 PHASES: Mapping[str, tuple[str, ...]] = {
     "load": ("loading",),
     "sync": (*ALWAYS, "engine_weights", "syncing"),
     "generate": (*ALWAYS, "engine_weights", "kv_cache", "sampling"),
+    "judge": (*ALWAYS, "judging"),
     "score": (*ALWAYS, "teachers", "scoring"),
     "update": (*ALWAYS, "working", "gradients", "activations", "logits"),
 }
 """The parts that are in memory at once; a stage's total is that of its largest phase. Rollouts that run ahead are
-generated and scored during the update: these phases hold its parts, too."""
-AHEAD = ("generate", "score")
+generated, judged and scored during the update: these phases hold its parts, too. Reward models are on the first rank's
+device alone, which is then the fullest."""
+AHEAD = ("generate", "judge", "score")
 PARTS = tuple(dict.fromkeys(part for parts in PHASES.values() for part in parts))
 REMEDIES: Mapping[str, str] = {
     "weights": "split them with launch.strategy fsdp2 or zero3, or over more ranks",
@@ -34,6 +36,9 @@ REMEDIES: Mapping[str, str] = {
     "kv_cache": "lower the engine's batch or the longest sequence, or serve it elsewhere",
     "sampling": "lower the engine's batch",
     "teachers": "serve the teachers elsewhere",
+    "beside": "split it over more ranks with launch.strategy fsdp2, or set launch.offload",
+    "reward_models": "set the reward source's offload: cpu where it has one, or score with a smaller model",
+    "judging": "score with a smaller reward model",
     "reference": "leave the reference out",
     "ahead": "set staleness: 0",
     "scoring": "leave the reference out or serve the teachers elsewhere: their layers are put together to score",
@@ -58,7 +63,7 @@ class StageResources:
         engine_keeps: Parts that the engine holds in other phases, too.
         host: Bytes in main memory, for each rank, of what waits there: offloaded parts, teachers and their states.
         host_first: Bytes in main memory of the first rank's machine for a while, by what they are: a model that is
-            loaded there alone, the whole weights and optimizer of a checkpoint.
+            loaded there alone, the whole weights and optimizer of a checkpoint; reward models that wait there, always.
         capacity: Bytes of a device, if the recipe says.
         unknown: Part to the reason why it is None.
     """

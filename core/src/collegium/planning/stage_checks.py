@@ -109,7 +109,7 @@ def _check_reward_models(
 ) -> None:
     """Compare the edge `reward_models` with what the stage's reward source scores with."""
     given = len(node.inputs.get("reward_models", []))
-    for name, reward in _rewards(config, options):
+    for name, reward in rewards_in(config, options):
         needed, owner = _models_needed(reward, used)
         if needed and given != needed:
             what = f"scores with {needed} reward models, found {given}"
@@ -125,11 +125,11 @@ def _models_needed(reward: Mapping[str, Any], used: Used) -> tuple[int, str]:
     config = entry.config_class().model_validate(reward["options"])
     if isinstance(config, RewardConfig) and type(config).models_needed is not RewardConfig.models_needed:
         return config.models_needed(), entry.record.distribution
-    inner = [_models_needed(each, used) for _, each in _rewards(config, reward["options"])]
+    inner = [_models_needed(each, used) for _, each in rewards_in(config, reward["options"])]
     return max(inner, default=(0, entry.record.distribution))
 
 
-def _rewards(config: Config, plain: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def rewards_in(config: Config, plain: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the resolved reward sources that options name, each with the option that it is in.
 
     Args:
@@ -147,7 +147,7 @@ def _rewards(config: Config, plain: Mapping[str, Any]) -> Iterator[tuple[str, Ma
 def _inside(value: Any, plain: Any) -> Iterator[Mapping[str, Any]]:
     """Yield the resolved reward sources of configs in an option's value, in lists and tables too."""
     if isinstance(value, Config):
-        yield from (each for _, each in _rewards(value, plain))
+        yield from (each for _, each in rewards_in(value, plain))
     elif isinstance(value, dict) and isinstance(plain, dict):
         for item, inner in zip(value.values(), plain.values(), strict=True):
             yield from _inside(item, inner)

@@ -12,6 +12,9 @@ from collegium.planning.resources import StageResources
 
 WORDS: Mapping[str, str] = {
     "scoring": "layers while scoring",
+    "beside": "models trained beside",
+    "reward_models": "reward models on the first rank",
+    "judging": "a reward model's layer on the first rank",
     "logits": "logits chunk",
     "engine_weights": "engine's weights",
     "kv_cache": "KV cache",
@@ -93,7 +96,9 @@ def _memory(needs: Mapping[str, Any]) -> tuple[str, str]:
     listed += [f"{WORDS.get(name, name)} unknown" for name in missing]
     if needs["host_bytes"]:
         listed.append(f"in main memory {size(needs['host_bytes'])}")
-    listed += [f"{name} in the first rank's main memory {size(count)}" for name, count in _first(needs)]
+    listed += [
+        f"{name.replace('_', ' ')} in the first rank's main memory {size(count)}" for name, count in _first(needs)
+    ]
     return f"{'over ' if missing else ''}{size(total)}\n({needs['peak']})", ", ".join(listed)
 
 

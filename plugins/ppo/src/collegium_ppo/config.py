@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -85,6 +85,11 @@ class PpoConfig(RolloutConfig):
     def content_paths(self) -> Sequence[Path]:
         """Return the text file: what is in it is part of the fingerprint."""
         return self.pretraining.content_paths() if self.pretraining else ()
+
+    def trains_beside(self, inputs: Mapping[Edge, Sequence[str]]) -> Sequence[str]:
+        """Return where the value function comes from."""
+        models = inputs.get("reward_models", ())
+        return (inputs["init_from"] if self.value_init == "policy" or not models else models)[:1]
 
     @property
     def penalises_kl(self) -> bool:

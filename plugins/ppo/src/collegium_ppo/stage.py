@@ -90,7 +90,7 @@ class PpoStage(Stage):
         return value
 
     def _reference(self, context: StageContext, policy: LanguageModel) -> Reference | None:
-        """Return what the KL penalty refers to: the model that the recipe names, else the start; None for no penalty."""
+        """Return what the KL penalty refers to: the model that the recipe names, else the start; None without one."""
         if not self.config.penalises_kl:
             return None
         return Reference(context.input("reference") or context.init_path, policy)

@@ -88,6 +88,9 @@ class RewardModelRewardConfig(RewardConfig):
     that is scored together (Llama 2)."""
     micro_batch: int = Field(default=64, ge=1)
     """Completions scored at once."""
+    offload: Literal["none", "cpu"] = "none"
+    """Where embeddings and layers wait: on the device; or in main memory, each on the device while it runs. That is
+    for models that the device of the rank that judges cannot hold; each micro-batch then moves all of a model there."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> RewardModelRewardConfig:

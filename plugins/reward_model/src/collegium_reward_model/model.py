@@ -13,11 +13,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 from torch import Tensor
 
 from collegium import DataError, PolicyError
+from collegium.training.layers import decoder_layers
 from collegium.training.scalar_head import ScalarHeadModel
 from collegium.training.tokenizers import Prompt, encode_completion, encode_prompt, padding
 from collegium_reward_model.configs import OWNER
@@ -74,6 +77,23 @@ class RewardModel(ScalarHeadModel):
         if file.is_file():
             loaded.statistics = Statistics(**json.loads(file.read_text(encoding="utf-8")))
         return loaded
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        where = super().device
+        return self.head.device if where.type == "meta" and self.waiting is None else where
+
+    def offload(self, device: str | torch.device) -> RewardModel:
+        """Keep embeddings and layers in main memory; each goes to the device while it runs. Return the same model."""
+        self.to("cpu")
+        embeddings: Any = self.model.get_input_embeddings()
+        for part in (embeddings, *decoder_layers(self.model)):
+            add_hook_to_module(part, AlignDevicesHook(torch.device(device), offload=True, place_submodules=True))
+        # The hooks have these weights, and left them on the device `meta`: what is not there stays on the device.
+        move: Any = self.model._apply
+        move(lambda tensor: tensor if tensor.is_meta else tensor.to(device))
+        return self
 
     @classmethod
     def unusable(cls, path: str, found: str) -> PolicyError:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from collegium import ConfigError, DataError, Error, RewardContext, RewardSource, Sample, Score, Verdict
+from collegium.training.distributed import world
 from collegium.training.reward_shaping import piecewise_reward, whitened_logit
 from collegium_reward_model.configs import OWNER, RewardModelRewardConfig, models_of
-from collegium_reward_model.model import STATISTICS_FILE, RewardModel
+from collegium_reward_model.model import STATISTICS_FILE, RewardModel, Statistics
 
 
 class RewardModelReward(RewardSource):
@@ -24,9 +25,12 @@ class RewardModelReward(RewardSource):
     Config = RewardModelRewardConfig
 
     _models: tuple[RewardModel, ...] = ()
+    _paths: tuple[str, ...] = ()
 
     def prepare(self, context: RewardContext) -> None:
         """Load the models: those that the options name, else those of the stage's edge `reward_models`.
+
+        Of several ranks the first one judges; another loads them if it has to score after all.
 
         Raises:
             ConfigError: If there are not as many as `combine` scores with, or both places name some.
@@ -45,15 +49,27 @@ class RewardModelReward(RewardSource):
                 fix="give the stage reward_models: [STAGE, ...] or the reward models: [FOLDER, ...]",
                 owner=OWNER,
             )
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._models = tuple(RewardModel.load(path, device) for path in paths)
-        self._check_statistics(paths)
+        self._paths = tuple(paths)
+        if world().is_main:
+            self._loaded()
 
-    def _check_statistics(self, paths: Sequence[str]) -> None:
-        statistics = self._models[0].statistics
+    def _loaded(self) -> tuple[RewardModel, ...]:
+        """Return the models, loaded when first asked for."""
+        if not self._models:
+            self._models = tuple(self._load(path) for path in self._paths)
+            self._check_statistics(self._models[0].statistics)
+        return self._models
+
+    def _load(self, path: str) -> RewardModel:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        if self.config.offload == "cpu":
+            return RewardModel.load(path).offload(device)
+        return RewardModel.load(path, device)
+
+    def _check_statistics(self, statistics: Statistics | None) -> None:
         if self.config.output == "normalised" and (statistics is None or statistics.std == 0):
             raise ConfigError(
-                f"output: normalised needs the held-out mean and a deviation above 0, and {paths[0]!r} has "
+                f"output: normalised needs the held-out mean and a deviation above 0, and {self._paths[0]!r} has "
                 f"{'none' if statistics is None else f'a deviation of {statistics.std}'} in its {STATISTICS_FILE}",
                 fix="use output: logit, or a reward model that a reward-model stage left",
                 owner=OWNER,
@@ -61,19 +77,20 @@ class RewardModelReward(RewardSource):
 
     def score(self, batch: Sequence[Sample]) -> Sequence[Verdict]:
         """Score the samples; one that a model cannot read whole is an error, and counts in no batch statistic."""
+        models = self._loaded()
         verdicts: dict[int, Verdict] = {}
         rows: list[int] = []
         encoded: list[list[list[int]]] = []
         for row, sample in enumerate(batch):
             try:
-                encoded.append([self._encode(model, sample) for model in self._models])
+                encoded.append([self._encode(model, sample) for model in models])
                 rows.append(row)
             except DataError as error:
                 verdicts[row] = Error(error.problems[0].what)
         if rows:
             raw = [
                 model.score([each[index] for each in encoded], self.config.micro_batch).double()
-                for index, model in enumerate(self._models)
+                for index, model in enumerate(models)
             ]
             is_safety = torch.tensor([self._is_safety(batch[row]) for row in rows])
             values = self._shape(raw, is_safety).tolist()
@@ -82,7 +99,7 @@ class RewardModelReward(RewardSource):
 
     def close(self) -> None:
         """Drop the models."""
-        self._models = ()
+        self._models, self._paths = (), ()
 
     def _encode(self, model: RewardModel, sample: Sample) -> list[int]:
         completion = sample.completion
