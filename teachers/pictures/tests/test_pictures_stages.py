@@ -110,5 +110,5 @@ def test_a_model_of_text_alone_is_told_what_it_lacks(tmp_path):
     outcome = run_toy(toy_job("collegium-sft/pretrain", text, tmp_path / "t", domains=DOMAINS[:1]))
     assert outcome.status == "failed"
     assert outcome.problem is not None
-    assert "reads text alone, and 60 of the prompts have pictures" in outcome.problem
+    assert "reads text alone, and 120 of the prompts have pictures" in outcome.problem
     assert "architecture: llava" in outcome.problem
