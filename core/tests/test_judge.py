@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from collegium import Abstain, Completion, Error, Sample, Score, Task, Verdict, Verifier
 from collegium.errors import VerifierError
-from collegium.job import ErrorPolicy
 from collegium.guarded import MOST_ABANDONED
+from collegium.job import ErrorPolicy
 from collegium.judge import Judge
 
 TOLERANT = ErrorPolicy(budget=1.0)

@@ -225,7 +225,7 @@ def test_an_engine_that_takes_no_pictures_is_refused_where_there_are_some(model)
             return [Generation((1,), (-1.0,), "stop", 0) for _ in prompts]
 
     assert len(generate(Blind(), [[2], [3]], SamplingParams(), [0, 1], [(), ()])) == 2
-    with pytest.raises(EngineError, match="Blind reads token ids alone, and 1 of 2 prompts have pictures"):
+    with pytest.raises(EngineError, match="Blind reads token ids alone; 1 of 2 prompts have pictures"):
         generate(Blind(), [[2], [3]], SamplingParams(), [0, 1], [(RED,), ()])
 
 

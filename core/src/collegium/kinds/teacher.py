@@ -38,7 +38,7 @@ class Teacher(Configurable):
         raise NotImplementedError
 
     def split(self) -> bool:
-        """Split the weights over the ranks from the next `open` on, and return True; a teacher that cannot returns False.
+        """Split the weights over the ranks from the next `open` on and return True; one that cannot returns False.
 
         Asked where the student's weights are split. Every rank then opens the teacher and asks it as often as the
         others, about an empty batch too, and `logprobs` and `hidden_states` run as many forward passes on each.

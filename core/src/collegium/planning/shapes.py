@@ -94,11 +94,12 @@ class Shapes:
 
 
 def shape_of_spec(spec: ModelSpec) -> ModelShape | Unknown:
-    """Return the shape of a model that is to be initialised."""
+    """Return the shape of a model that is to be initialised; of one that reads pictures, that of its text part."""
     vocabulary = vocabulary_of(spec.tokenizer)
     if isinstance(vocabulary, Unknown):
         return vocabulary
-    sizes = {**spec.sizes, "vocab_size": vocabulary, "model_type": spec.architecture}
+    text = spec.sizes.get("text_config", {"model_type": spec.architecture, **spec.sizes})
+    sizes = {**text, "vocab_size": vocabulary}
     shape = shape_of_config(sizes, "model.sizes")
     return shape if isinstance(shape, Unknown) else shape.model_copy(update={"dtype": "float32"})
 
@@ -168,7 +169,7 @@ def vocabulary_of(spec: TokenizerSpec) -> int | Unknown:
     """Return the size of a tokenizer's vocabulary."""
     special = {spec.eos_token, spec.pad_token}
     if spec.path is None:
-        return len({*spec.characters, *special})
+        return len({*spec.characters, *spec.tokens, *special})
     path = Path(spec.path)
     file = path / "tokenizer.json" if path.is_dir() else path
     if not file.is_file():
@@ -177,7 +178,7 @@ def vocabulary_of(spec: TokenizerSpec) -> int | Unknown:
         names = set(_tokens(json.loads(file.read_text(encoding="utf-8"))))
     except (ValueError, KeyError, TypeError) as error:
         return Unknown(f"{str(file)!r} cannot be read as a tokenizer: {type(error).__name__}")
-    return len(names if path.is_dir() else names | special)
+    return len({*names, *spec.tokens, *(() if path.is_dir() else special)})
 
 
 def _tokens(tokenizer: Mapping[str, Any]) -> Iterator[str]:

@@ -37,7 +37,7 @@ def generate(
     shown = {"images": images} if images is not None and any(images) else {}
     if shown and not engine.reads_images:
         raise EngineError(
-            f"{name} reads token ids alone, and {sum(map(bool, shown['images']))} of {len(prompts)} prompts have pictures",
+            f"{name} reads token ids alone; {sum(map(bool, shown['images']))} of {len(prompts)} prompts have pictures",
             fix="use engine: transformers in stages with pictures",
         )
     try:

@@ -502,7 +502,7 @@ class LanguageModel:
 
 
 def reads_pictures(config: PretrainedConfig) -> bool:
-    """Tell whether a configuration is of a model of text and pictures; one that is also loaded for text alone is not."""
+    """Tell whether a configuration is of a model of text and pictures; one that is loaded for text alone is not."""
     return type(config) in AutoModelForImageTextToText._model_mapping and type(config) not in (
         AutoModelForCausalLM._model_mapping
     )
@@ -577,6 +577,6 @@ def check_vision(policy: LanguageModel, vision: Vision) -> None:
         ) from error
     if not torch.allclose(theirs, ours.float(), atol=1e-2, rtol=1e-2):
         raise PolicyError(
-            f"{type(policy.model).__name__} does more with pictures than put their features in the place of their tokens",
+            f"{type(policy.model).__name__} does more with pictures than put their features in their tokens' place",
             fix="use an architecture such as LLaVA 1.5",
         )

@@ -145,7 +145,9 @@ def lay_out(rows: Sequence[Sequence[Example]], pad_id: int) -> Rows:
         for number, example in enumerate(row, start=1):
             end = at + len(example.token_ids)
             token_ids[index, at:end] = torch.tensor(example.token_ids)
-            trained[index, at + example.start : end] = True if example.trained is None else torch.tensor(example.trained)
+            trained[index, at + example.start : end] = (
+                True if example.trained is None else torch.tensor(example.trained)
+            )
             positions[index, at:end] = torch.arange(end - at)
             segments[index, at:end] = number
             slots[index, [at + slot for slot in example.slots]] = True

@@ -28,7 +28,7 @@ class CalculatorConfig(EnvironmentConfig):
 class Calculator(Environment):
     """Reply to ``calc 47*86`` with ``4042``; a turn that calls nothing ends the episode.
 
-    Expressions are numbers, ``+ - * /`` and parentheses; one that is anything else gets ``error``. It computes in double
+    Expressions are numbers, ``+ - * /`` and parentheses; anything else gets ``error``. It computes in double
     precision, as pocket calculators do: whole numbers are exact up to 2^53.
     """
 
