@@ -33,6 +33,7 @@ module that its entry point (group `collegium`) names, marked with `@collegium.h
 CLASSES = (
     "Loss", "RewardSource", "Verifier", "Sampler", "Router",
     "Stage", "Advantage", "Weighter", "Teacher", "Engine", "TaskSource", "Executor", "Tracker",
+    "Environment", "Episode",
 )  # fmt: skip
 VALUES = (
     "Task", "Demonstration", "Completion", "Sample", "Message", "Split", "Score", "Abstain", "Error",
@@ -41,6 +42,7 @@ VALUES = (
     "TeacherConfig",
     "LossConfig",
     "ExecutorConfig",
+    "EnvironmentConfig",
 )  # fmt: skip
 ERRORS = (
     "CollegiumError", "RecipeError", "ConfigError", "DataError", "PluginError", "TeacherError", "VerifierError",

@@ -22,6 +22,7 @@ from collegium import (
     Task,
     UseAdvantage,
     UseEngine,
+    UseEnvironment,
     UseLoss,
     UseReward,
     UseRouter,
@@ -41,6 +42,7 @@ class HoldsUses(Config):
 
     advantage: UseAdvantage | None = None
     engine: UseEngine | None = None
+    environment: UseEnvironment | None = None
     loss: UseLoss | None = None
     reward: UseReward | None = None
     router: UseRouter | None = None

@@ -37,9 +37,14 @@ GRPO = {
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that is right now and then, so that rewards differ and the gradient is more than rounding."""
     folder = tmp_path_factory.mktemp("base")
-    initialise(SPEC, 0).save(folder)
-    return folder
+    initialise(SPEC, 0).save(folder / "start")
+    options = {"steps": 100, "batch": 24, "row_tokens": 48, "lr": 5e-3}
+    job = job_of("collegium-sft/sft", options, folder / "sft", folder / "start", LaunchConfig())
+    outcome = run_toy(job)
+    assert outcome.status == "completed", outcome.problem
+    return Path(job.directory) / "output" / "model"
 
 
 def job_of(use: str, options: dict[str, Any], folder: Path, base: Path, launch: LaunchConfig) -> StageJob:
@@ -64,6 +69,7 @@ def test_two_ranks_come_to_the_numbers_of_one(tmp_path, base, strategy, use, opt
     assert outcome.status == "completed", outcome.problem
     ours, theirs = journal_of(spread), journal_of(alone)
     assert [row["loss"] for row in ours] == pytest.approx([row["loss"] for row in theirs], abs=2e-5)
+    assert all(row["grad_norm"] > 1e-2 for row in theirs)
     found, wanted = weights_of(spread), weights_of(alone)
     for name, weight in wanted.items():
         torch.testing.assert_close(found[name], weight, atol=2e-5, rtol=2e-5, msg=name)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from collegium import DataError
+from collegium import DataError, PicturedText
 from collegium_teacher_pictures.digits import LOOKALIKE, ROWS, dots
 from collegium_teacher_pictures.drawing import draw
 from collegium_teacher_pictures.scenes import ALPHABET, CELL, COLOURS, DOT, SIDE, Scene, Shape
@@ -126,6 +126,7 @@ def test_the_share_of_right_answers_is_an_option(share, quality):
 
 def test_texts_are_a_right_caption_and_an_answered_question_of_each_drawing(source):
     texts, tasks = source.pictured_texts(), source.tasks("train")
+    assert {type(each) for each in texts} == {PicturedText}
     captions, answered = texts[::2], texts[1::2]
     assert [each.images for each in captions] == [each.images for each in answered] == [task.images for task in tasks]
     said = {"count": "{} circles", "locate": "corner {}", "read": "digit {}"}
