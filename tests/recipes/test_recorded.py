@@ -22,10 +22,11 @@ def test_no_record_is_of_a_recipe_that_is_gone():
 
 
 @pytest.mark.parametrize("name", recipes())
-def test_every_recipe_has_a_record_of_itself_or_is_marked(name):
-    assert name in RECORDS, f"{name} was not recorded: {RECORD}"
-    if RECORDS[name].get("digest") != recipe_digest(recipes()[name]):
-        (row,) = [line for line in recorded_table().splitlines() if line.startswith(f"| `{name}` ")]
+def test_a_recipe_has_a_record_of_itself_or_is_marked(name):
+    (row,) = [line for line in recorded_table().splitlines() if line.startswith(f"| `{name}` ")]
+    if name not in RECORDS:
+        assert "not run yet" in row
+    elif RECORDS[name].get("digest") != recipe_digest(recipes()[name]):
         assert "stale" in row
 
 
