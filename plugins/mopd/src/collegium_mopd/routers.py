@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from collegium import Config, Router, Sample
+from collegium import Config as BaseConfig
+from collegium import Router, Sample
 
 
 class NoRoute(LookupError):
@@ -31,7 +32,7 @@ class ByField(Router):
     DeepSeek-V4 routes by task context; Kimi K3 has a teacher for each of three domains at each of three efforts.
     """
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Options of the router `by-field`."""
 
         field: str | list[str] = Field(min_length=1, examples=["mode"])
@@ -63,7 +64,7 @@ class ByField(Router):
 class ByTaskField(Router):
     """Route a sample to the teacher that its task's data names."""
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Options of the router `by-task-field`."""
 
         field: str = Field(min_length=1, examples=["teacher"])

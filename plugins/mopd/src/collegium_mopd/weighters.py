@@ -12,7 +12,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from collegium import Config, ConfigError, Weighter
+from collegium import Config as BaseConfig
+from collegium import ConfigError, Weighter
 
 OWNER = "collegium-mopd"
 
@@ -28,7 +29,7 @@ class Uniform(Weighter):
 class Balanced(Weighter):
     """Every domain has its target share of the gradient, whatever its share of the batch."""
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Options of the weighter `balanced`."""
 
         targets: dict[str, float] = Field(default_factory=dict)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from collegium import Config, DataError, Demonstration, Split, Task, TaskSource
+from collegium import Config as BaseConfig
+from collegium import DataError, Demonstration, Split, Task, TaskSource
 from collegium.kinds.data_files import find_data_folder
 from collegium.training.model_spec import PRINTABLE_ASCII
 from collegium_teacher_assistant.checks import instructions
@@ -24,7 +25,7 @@ class AssistantTasks(TaskSource):
     (``"polite"``) and, more often, the other (``"plain"``, or ``"impolite"`` where it was made worse than plain).
     """
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Options of the task source `assistant`."""
 
         data: str = "auto"

@@ -34,7 +34,7 @@ def rank(demonstrations: Sequence[Demonstration], order: Sequence[str]) -> list[
     by_task: dict[str, tuple[Task, dict[str, str]]] = {}
     for each in demonstrations:
         if each.quality in order:
-            by_task.setdefault(each.task.id, (each.task, {}))[1].setdefault(each.quality, each.completion)
+            by_task.setdefault(each.task.id, (each.task, {}))[1].setdefault(each.quality, each.text)
     return [_ranking(task, shown, order) for task, shown in by_task.values()]
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from pydantic import Field
 
-from collegium import Config, DataError, Demonstration, Split, Task, TaskSource
+from collegium import Config as BaseConfig
+from collegium import DataError, Demonstration, Split, Task, TaskSource
 from collegium_teacher_assistant.exchanges import OWNER
 
 HARMFUL = {
@@ -78,7 +79,7 @@ class SafetyTasks(TaskSource):
     ``"needless refusal"``). Preferences also know a third answer, right but ``"curt"``.
     """
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Options of the task source `safety`."""
 
         seed: int = 0

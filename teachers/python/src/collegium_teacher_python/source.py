@@ -9,7 +9,8 @@ from functools import cached_property
 
 from pydantic import Field
 
-from collegium import Config, DataError, Demonstration, Split, Task, TaskSource
+from collegium import Config as BaseConfig
+from collegium import DataError, Demonstration, Split, Task, TaskSource
 from collegium_teacher_python.programs import ALPHABET, KINDS, PREFIX, TESTS, Kind, Program, all_programs, tests_of
 
 OWNER = "collegium-teacher-python"
@@ -23,7 +24,7 @@ class PythonTasks(TaskSource):
     first (``"right"``), the others the last step first (``"reversed"``).
     """
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Options of the task source `python`."""
 
         seed: int = 0

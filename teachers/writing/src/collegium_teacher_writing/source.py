@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from collegium import Config, DataError, Demonstration, Split, Task, TaskSource
+from collegium import Config as BaseConfig
+from collegium import DataError, Demonstration, Split, Task, TaskSource
 from collegium.kinds.data_files import find_data_folder
 from collegium_teacher_writing.forms import ALPHABET, NAMES, Form, Name, combination, instructions, write
 from collegium_teacher_writing.words import FILE, OWNER, own_words, story_words
@@ -37,7 +38,7 @@ class WritingTasks(TaskSource):
     the form (``"right"``); the others write the words and leave the last form out (``"form-forgotten"``).
     """
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Options of the task source `writing`."""
 
         data: str = "auto"
