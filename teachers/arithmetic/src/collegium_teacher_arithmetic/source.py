@@ -131,9 +131,10 @@ class ArithmeticTasks(TaskSource):
             yield from ((mode, each) for each in (self._easy if mode == "non-think" else self._expressions)[split])
 
     def _repeats(self, expression: Expression, mode: Mode) -> int:
+        repeats: int = self.config.repeats
         if mode == "non-think":
-            return self.config.repeats * EASY_REPEATS
-        return self.config.repeats if _counts(expression, mode) else 1
+            return repeats * EASY_REPEATS
+        return repeats if _counts(expression, mode) else 1
 
     def _words(self, purpose: str, foreign: float) -> Words:
         share = None if self.config.mixed_language is None else foreign
