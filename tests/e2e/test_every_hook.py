@@ -22,7 +22,7 @@ name: everything
 executor: every
 trackers: [every]
 admission: {margin: -1.0, unscored: admit}
-domains: {copy: {task: every, verifier: every}}
+domains: {copy: {task: every, verifier: every, environment: every}}
 evaluation: {sampling: {max_tokens: 4, temperature: 0.0}}
 stages:
   base:
@@ -101,5 +101,5 @@ def test_every_registration_hook_offered_its_component(calls):
     assert hooks == {
         "register_losses", "register_rewards", "register_verifiers", "register_samplers", "register_routers",
         "register_stages", "register_advantages", "register_weighters", "register_teachers", "register_engines",
-        "register_tasks", "register_executors", "register_trackers",
+        "register_tasks", "register_executors", "register_trackers", "register_environments",
     }  # fmt: skip

@@ -3,7 +3,7 @@
 import os
 
 from acme_everything.plugin import note
-from collegium import Tracker
+from collegium import Environment, Episode, Tracker
 from collegium.builtin_components.engine import TransformersEngine
 from collegium.builtin_components.executors import InProcessExecutor
 from collegium.builtin_components.reward import DomainVerifierReward
@@ -36,6 +36,21 @@ class MetricsTracker(Tracker):
         """Take a step's metrics."""
 
 
+class OneTurn(Episode):
+    """Over after the first turn."""
+
+    def reply(self, text):
+        """End the episode."""
+
+
+class OneTurnEnvironment(Environment):
+    """Open episodes of one turn."""
+
+    def open(self, task):
+        """Begin an episode."""
+        return OneTurn()
+
+
 EveryLoss = noting("loss", ClippedLoss, "per_token")
 EveryReward = noting("reward", DomainVerifierReward, "score")
 EveryVerifier = noting("verifier", ToyVerifier, "verify")
@@ -50,3 +65,4 @@ EveryTasks = noting("task", ToyTasks, "tasks")
 EveryTasks.verifier = "every"
 EveryExecutor = noting("executor", InProcessExecutor, "execute")
 EveryTracker = noting("tracker", MetricsTracker, "log")
+EveryEnvironment = noting("environment", OneTurnEnvironment, "open")

@@ -12,7 +12,7 @@ KINDS = {
     "losses": "EveryLoss", "rewards": "EveryReward", "verifiers": "EveryVerifier", "samplers": "EverySampler",
     "routers": "EveryRouter", "stages": "EveryStage", "advantages": "EveryAdvantage", "weighters": "EveryWeighter",
     "teachers": "EveryTeacher", "engines": "EveryEngine", "tasks": "EveryTasks", "executors": "EveryExecutor",
-    "trackers": "EveryTracker",
+    "trackers": "EveryTracker", "environments": "EveryEnvironment",
 }  # fmt: skip
 EVENTS = (
     "before_run", "after_run", "on_run_error", "before_stage", "after_stage", "on_stage_error", "after_step",
