@@ -9,7 +9,7 @@ import pytest
 from tests.recipes import rotation
 from tests.recipes.execute import Executed, plain
 from tests.recipes.figures import MAKERS, Figure
-from tests.recipes.record import make_record
+from tests.recipes.record import make_record, recipe_digest
 from tests.recipes.run import problems
 from tests.recipes.table import MARKS, TEXTS, in_readme, lines, table, write_readme
 
@@ -86,7 +86,7 @@ def test_every_recipe_has_its_turn():
     assert {rotation.turn(["c", "a", "b"], day) for day in days} == {"a", "b", "c"}
 
 
-def test_recipes_of_many_teachers_have_no_turn(tmp_path, monkeypatch):
+def test_recipes_of_many_teachers_or_without_a_record_of_themselves_have_no_turn(tmp_path, monkeypatch):
     text = "collegium: 1\nname: many\nstages:\n  rs: {use: rejection-sampling, generate_from: [%s]}\n"
     many = tmp_path / "many.yaml"
     models = [f"m{number}" for number in range(10)]
@@ -94,8 +94,12 @@ def test_recipes_of_many_teachers_have_no_turn(tmp_path, monkeypatch):
     few = tmp_path / "few.yaml"
     few.write_text(text % "m0" + "models: {m0: {path: x}}\n")
     assert (rotation.teachers(many), rotation.teachers(few)) == (10, 1)
+    records = {path.stem: {"digest": recipe_digest(path)} for path in (few, many)}
     monkeypatch.setattr(rotation, "recipes", lambda: {"few": few, "many": many})
+    monkeypatch.setattr(rotation, "read_records", lambda: records)
     monkeypatch.delenv(rotation.VARIABLE, raising=False)
     assert rotation.chosen() == [few]
+    records["few"] = {"digest": "of another text"}
+    assert rotation.chosen() == []
     monkeypatch.setenv(rotation.VARIABLE, "many, few")
     assert rotation.chosen() == [many, few]
